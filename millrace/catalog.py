@@ -1,0 +1,204 @@
+"""The catalog: which topics, streams, feeds and datasets there are, read from `catalog/*.yaml`.
+
+This is what a user edits first, so every mistake is answered with the file, the key and what would be
+right, and nothing is guessed: an unknown key is an error.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    field_validator,
+)
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d)")
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+class CatalogError(ValueError):
+    """The catalog cannot be used; the message names file and key and says what would be right."""
+
+
+def parse_duration(value: object) -> timedelta:
+    """'30s', '5 min', '2h', '7d', '500ms' as a timedelta. Raises ValueError for anything else."""
+    if isinstance(value, timedelta):
+        return value
+    match = _DURATION.fullmatch(str(value).strip())
+    if match is None:
+        raise ValueError(
+            f"{value!r} is not a duration; write a number and a unit, such as 30s, 5min, 2h or 7d"
+        )
+    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+
+
+def format_duration(value: timedelta) -> str:
+    """The shortest text that `parse_duration` reads back to the same value."""
+    milliseconds = round(value.total_seconds() * 1000)
+    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1000)):
+        if milliseconds and milliseconds % size == 0:
+            return f"{milliseconds // size}{unit}"
+    return f"{milliseconds}ms"
+
+
+Duration = Annotated[
+    timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration, when_used="json")
+]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, value: str) -> str:
+        if not _NAME.fullmatch(value):
+            raise ValueError("a name is lower-case letters, digits and underscores, and starts with a letter")
+        return value
+
+
+class TopicSpec(_Entry):
+    """A Kafka topic. Its number of partitions is fixed: another number means resetting its readers."""
+
+    partitions: int = Field(default=1, ge=1)
+    retention: Duration = timedelta(days=7)
+    max_message_bytes: int = Field(default=4_000_000, ge=1_000)
+
+
+class StreamSpec(_Entry):
+    """A long-lived Spark app: where it reads, what it writes, and how it is run."""
+
+    app: str
+    """The module in spark_apps/."""
+    description: str = ""
+    topic: str
+    dataset: str
+    trigger: Duration = timedelta(seconds=5)
+    max_messages_per_batch: int = Field(default=500, ge=1)
+    buckets: int = Field(default=1, ge=1, le=1024)
+    """Into how many parts the state is divided; fixed for the life of a checkpoint."""
+    late_by: Duration = timedelta(hours=2)
+    max_gap: Duration = timedelta(hours=2)
+    idle_after: Duration = timedelta(minutes=15)
+    driver_memory: str = Field(default="512m", pattern=r"^\d+[mg]$")
+    master: str = "local[2]"
+    shift: Duration = timedelta(hours=1)
+    heartbeat: Duration = timedelta(seconds=5)
+    stop_within: Duration = timedelta(seconds=60)
+    spark_conf: dict[str, str] = Field(default_factory=dict)
+
+
+class FeedSpec(_Entry):
+    """A program that brings records to a topic; `options` are checked by the feed's own kind."""
+
+    kind: str
+    topic: str
+    description: str = ""
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class DatasetSpec(_Entry):
+    """An hourly table: its key, its columns, who writes it, how long it is kept."""
+
+    prefix: str
+    description: str = ""
+    keys: list[str] = Field(min_length=1)
+    columns: dict[str, Literal["string", "int64", "int32", "double", "timestamp", "boolean"]]
+    """Name to type, in order; keys included. Timestamps are microseconds UTC."""
+    writers: list[str] = Field(min_length=1)
+    """The streams whose seals make an hour final."""
+
+    @field_validator("prefix")
+    @classmethod
+    def _no_slashes(cls, value: str) -> str:
+        if value != value.strip("/") or not value:
+            raise ValueError("a prefix is a path without leading or trailing slash")
+        return value
+
+
+class Catalog(BaseModel):
+    """Everything the catalog's files say, checked for agreement between them."""
+
+    model_config = ConfigDict(frozen=True)
+    topics: dict[str, TopicSpec]
+    streams: dict[str, StreamSpec]
+    feeds: dict[str, FeedSpec]
+    datasets: dict[str, DatasetSpec]
+
+
+Entry = TypeVar("Entry", bound=_Entry)
+
+
+def load_catalog(directory: Path) -> Catalog:
+    """Read and check the four files. Raises CatalogError; touches nothing but those files."""
+    catalog = Catalog(
+        topics=_read(directory / "topics.yaml", TopicSpec),
+        streams=_read(directory / "streams.yaml", StreamSpec),
+        feeds=_read(directory / "feeds.yaml", FeedSpec),
+        datasets=_read(directory / "datasets.yaml", DatasetSpec),
+    )
+    for stream in catalog.streams.values():
+        where = f"{directory / 'streams.yaml'}: {stream.name}"
+        _known(stream.topic, catalog.topics, f"{where}.topic", "topics.yaml")
+        _known(stream.dataset, catalog.datasets, f"{where}.dataset", "datasets.yaml")
+    for feed in catalog.feeds.values():
+        _known(feed.topic, catalog.topics, f"{directory / 'feeds.yaml'}: {feed.name}.topic", "topics.yaml")
+    for dataset in catalog.datasets.values():
+        where = f"{directory / 'datasets.yaml'}: {dataset.name}"
+        for writer in dataset.writers:
+            _known(writer, catalog.streams, f"{where}.writers", "streams.yaml")
+        for key in dataset.keys:
+            _known(key, dataset.columns, f"{where}.keys", f"{dataset.name}.columns")
+    return catalog
+
+
+def _read(path: Path, model: type[Entry]) -> dict[str, Entry]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CatalogError(f"{path} is missing; the project's own catalog/ has an example") from None
+    except yaml.YAMLError as error:
+        raise CatalogError(f"{path} is not valid YAML: {error}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise CatalogError(f"{path} must be a mapping of names to entries, not a {type(content).__name__}")
+    entries: dict[str, Entry] = {}
+    for name, fields in content.items():
+        if not isinstance(fields, dict):
+            raise CatalogError(f"{path}: {name} must be a mapping of keys to values")
+        try:
+            entries[str(name)] = model.model_validate({"name": str(name), **fields})
+        except ValidationError as error:
+            raise CatalogError(
+                "; ".join(_explained(path, str(name), problem) for problem in error.errors())
+            ) from None
+    return entries
+
+
+def _explained(path: Path, name: str, problem: Any) -> str:
+    key = ".".join([name, *(str(part) for part in problem["loc"])])
+    if problem["type"] == "extra_forbidden":
+        return f"{path}: {key} is not a key that is known here; remove it or mend its spelling"
+    if problem["type"] == "missing":
+        return f"{path}: {key} is missing"
+    return f"{path}: {key}: {problem['msg'].removeprefix('Value error, ')} (found {problem['input']!r})"
+
+
+def _known(name: str, among: dict[str, Any], where: str, there: str) -> None:
+    if name not in among:
+        raise CatalogError(
+            f"{where}: {name!r} is not in {there}; there are: {', '.join(sorted(among)) or 'none'}"
+        )

@@ -1,0 +1,117 @@
+"""Where everything is: one frozen object, read from the environment, the state directory, then defaults.
+
+The environment wins, so that a container or a test needs no file. `<home>/settings.json` holds what
+`millrace up` chose (ports, mostly), so that `status`, `down` and commands by hand find the same stack.
+Secrets are never in it: they come from the environment or from `<home>/secrets.json` (mode 0600).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+DEFAULT_PORTS: dict[str, int] = {
+    "KAFKA": 19092,
+    "KAFKA_CONTROLLER": 19093,
+    "S3": 19000,
+    "AIRFLOW": 18080,
+    "AIRFLOW_LOGS": 18793,
+    "TRIGGERER_LOGS": 18794,
+}
+
+
+class SettingsError(ValueError):
+    """A setting is missing or unusable; the message names it and says what would be right."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """TCP ports of the embedded stack, all bound to 127.0.0.1."""
+
+    kafka: int
+    kafka_controller: int
+    s3: int
+    airflow: int
+    airflow_logs: int
+    triggerer_logs: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One deployment's places. Secrets are left out of `repr`."""
+
+    home: Path
+    catalog_dir: Path
+    kafka: str
+    s3_endpoint: str | None
+    s3_region: str
+    bucket: str
+    prefix: str
+    if_match: Literal["atomic", "checked"]
+    """`atomic`: the store decides If-Match and writes in one step. `checked`: it checks first and writes
+    later, so a conditional PUT can lose to another (the embedded stack's server)."""
+    ports: Ports
+    access_key: str | None = field(default=None, repr=False)
+    secret_key: str | None = field(default=None, repr=False)
+
+    @property
+    def airflow_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports.airflow}"
+
+
+def load(env: Mapping[str, str] | None = None) -> Settings:
+    """The settings in force. Raises SettingsError naming the variable or file that is wrong."""
+    env = os.environ if env is None else env
+    home = Path(env.get("MILLRACE_HOME") or PROJECT_ROOT / ".millrace").expanduser().absolute()
+    kept = _read_json(home / "settings.json")
+    secrets = _read_json(home / "secrets.json")
+
+    def value(name: str) -> str | None:
+        found = env.get(name) or kept.get(name)
+        return str(found) if found not in (None, "") else None
+
+    def port(name: str) -> int:
+        raw = value(f"MILLRACE_PORT_{name}")
+        if raw is None:
+            return DEFAULT_PORTS[name]
+        if not raw.isdigit() or not 1 <= int(raw) <= 65535:
+            raise SettingsError(f"MILLRACE_PORT_{name}={raw!r} is not a port: a number from 1 to 65535")
+        return int(raw)
+
+    ports = Ports(**{name.lower(): port(name) for name in DEFAULT_PORTS})
+    if_match = value("MILLRACE_S3_IF_MATCH") or "checked"
+    if if_match not in ("atomic", "checked"):
+        raise SettingsError(f"MILLRACE_S3_IF_MATCH={if_match!r}: it must be 'atomic' or 'checked'")
+    return Settings(
+        home=home,
+        catalog_dir=Path(value("MILLRACE_CATALOG") or PROJECT_ROOT / "catalog").expanduser().absolute(),
+        kafka=value("MILLRACE_KAFKA") or f"127.0.0.1:{ports.kafka}",
+        s3_endpoint=value("MILLRACE_S3_ENDPOINT") or f"http://127.0.0.1:{ports.s3}",
+        s3_region=value("MILLRACE_S3_REGION") or "us-east-1",
+        bucket=value("MILLRACE_BUCKET") or "millrace",
+        prefix=value("MILLRACE_PREFIX") or "",
+        if_match="atomic" if if_match == "atomic" else "checked",
+        ports=ports,
+        access_key=env.get("AWS_ACCESS_KEY_ID") or secrets.get("AWS_ACCESS_KEY_ID"),
+        secret_key=env.get("AWS_SECRET_ACCESS_KEY") or secrets.get("AWS_SECRET_ACCESS_KEY"),
+    )
+
+
+def _read_json(path: Path) -> dict[str, str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise SettingsError(f"{path} is not valid JSON ({error}); mend it or delete it") from None
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path} must hold one JSON object of names and values; mend it or delete it")
+    return content

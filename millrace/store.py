@@ -1,0 +1,286 @@
+"""The object store: S3 with conditional PUT, and the same semantics in memory for tests.
+
+Keys are relative to the deployment's prefix. Nothing here knows what an object means.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from millrace.settings import Settings
+
+
+class StoreError(Exception):
+    """Base of what a store can answer."""
+
+
+class NotFound(StoreError):
+    """No object has this key."""
+
+
+class PreconditionFailed(StoreError):
+    """The object is not (or no longer) what the condition says: another writer was first."""
+
+
+class StoreUnavailable(StoreError):
+    """No usable answer. For a PUT nothing is known: it may or may not have been stored."""
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """One object as read. `server_date` and `last_modified` are by the store's clock (aware UTC)."""
+
+    body: bytes
+    etag: str
+    last_modified: datetime
+    server_date: datetime
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """One line of a listing; `key` without the deployment's prefix, `size` in bytes."""
+
+    key: str
+    size: int
+    etag: str
+    last_modified: datetime
+
+
+class ObjectStore(Protocol):
+    """What the project needs of a store; every method may raise StoreUnavailable."""
+
+    @property
+    def if_match_is_atomic(self) -> bool:
+        """Whether the store decides If-Match and writes in one step (see Settings.if_match)."""
+        ...
+
+    def get(self, key: str) -> StoredObject:
+        """The whole object. Raises NotFound."""
+        ...
+
+    def put(self, key: str, body: bytes, *, if_match: str | None = None, if_absent: bool = False) -> str:
+        """Write one object in one PUT and return its ETag. Raises PreconditionFailed."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove an object; one that is not there is no error."""
+        ...
+
+    def list_objects(self, prefix: str, *, after: str | None = None) -> Iterator[ObjectInfo]:
+        """Every object below a prefix in key order, all pages; with `after`, only greater keys."""
+        ...
+
+    def list_prefixes(self, prefix: str) -> list[str]:
+        """The next "directories" below a prefix, each ending in '/'."""
+        ...
+
+
+def open_store(settings: Settings) -> S3Store:
+    """The store that the settings name. Raises SettingsError when the credentials are missing."""
+    from millrace.settings import SettingsError
+
+    if not settings.access_key or not settings.secret_key:
+        raise SettingsError(
+            "no S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+            f"or run `millrace up`, which writes {settings.home / 'secrets.json'}"
+        )
+    return S3Store(settings)
+
+
+class S3Store:
+    """Any S3 server, through boto3. Safe to share between threads and to use after a fork."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._bucket = settings.bucket
+        self._prefix = settings.prefix.strip("/") + "/" if settings.prefix.strip("/") else ""
+        self._clients: dict[tuple[int, str], Any] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def if_match_is_atomic(self) -> bool:
+        return self._settings.if_match == "atomic"
+
+    def ensure_bucket(self) -> None:
+        """Create the bucket when it is missing."""
+        from botocore.exceptions import ClientError
+
+        try:
+            self._client().create_bucket(Bucket=self._bucket)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+                raise StoreUnavailable(f"cannot create bucket {self._bucket}: {error}") from error
+
+    def get(self, key: str) -> StoredObject:
+        try:
+            answer = self._client().get_object(Bucket=self._bucket, Key=self._prefix + key)
+            body = answer["Body"].read()
+        except Exception as error:
+            raise self._translated(error, "GET", key) from error
+        date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+        return StoredObject(
+            body=body,
+            etag=answer["ETag"],
+            last_modified=answer["LastModified"].astimezone(UTC),
+            server_date=_http_date(date) if date else datetime.now(UTC),
+        )
+
+    def put(self, key: str, body: bytes, *, if_match: str | None = None, if_absent: bool = False) -> str:
+        conditions: dict[str, str] = {}
+        if if_match is not None:
+            conditions["IfMatch"] = if_match
+        if if_absent:
+            conditions["IfNoneMatch"] = "*"
+        # A conditional PUT is sent once: a retry of one that was stored would meet its own write and
+        # report a lost race, and on a store that checks first it would stretch the dangerous window.
+        client = self._client("once" if conditions else "retrying")
+        try:
+            answer = client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=body, **conditions)
+        except Exception as error:
+            raise self._translated(error, "PUT", key) from error
+        return str(answer["ETag"])
+
+    def delete(self, key: str) -> None:
+        try:
+            self._client().delete_object(Bucket=self._bucket, Key=self._prefix + key)
+        except Exception as error:
+            translated = self._translated(error, "DELETE", key)
+            if not isinstance(translated, NotFound):
+                raise translated from error
+
+    def list_objects(self, prefix: str, *, after: str | None = None) -> Iterator[ObjectInfo]:
+        extra = {"StartAfter": self._prefix + after} if after is not None else {}
+        pages = self._client().get_paginator("list_objects_v2")
+        try:
+            for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix + prefix, **extra):
+                for item in page.get("Contents", []):
+                    yield ObjectInfo(
+                        key=item["Key"][len(self._prefix) :],
+                        size=item["Size"],
+                        etag=item["ETag"],
+                        last_modified=item["LastModified"].astimezone(UTC),
+                    )
+        except Exception as error:
+            raise self._translated(error, "LIST", prefix) from error
+
+    def list_prefixes(self, prefix: str) -> list[str]:
+        pages = self._client().get_paginator("list_objects_v2")
+        try:
+            return [
+                item["Prefix"][len(self._prefix) :]
+                for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix + prefix, Delimiter="/")
+                for item in page.get("CommonPrefixes", [])
+            ]
+        except Exception as error:
+            raise self._translated(error, "LIST", prefix) from error
+
+    def _client(self, kind: str = "retrying") -> Any:
+        key = (os.getpid(), kind)
+        client = self._clients.get(key)
+        if client is None:
+            with self._lock:
+                client = self._clients.get(key) or self._connect(kind)
+                self._clients[key] = client
+        return client
+
+    def _connect(self, kind: str) -> Any:
+        import boto3
+        from botocore.config import Config
+
+        once = {"total_max_attempts": 1, "mode": "standard"}
+        retrying = {"total_max_attempts": 4, "mode": "standard"}
+        return boto3.session.Session().client(
+            "s3",
+            endpoint_url=self._settings.s3_endpoint,
+            region_name=self._settings.s3_region,
+            aws_access_key_id=self._settings.access_key,
+            aws_secret_access_key=self._settings.secret_key,
+            config=Config(
+                s3={"addressing_style": "path"},
+                retries=once if kind == "once" else retrying,  # type: ignore[arg-type]
+                connect_timeout=5,
+                read_timeout=60,
+                max_pool_connections=32,
+                # Newer SDKs add trailing checksums that many S3 servers refuse.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
+
+    def _translated(self, error: Exception, verb: str, key: str) -> StoreError:
+        from botocore.exceptions import ClientError
+
+        where = f"{verb} {key} in bucket {self._bucket} at {self._settings.s3_endpoint or 'AWS'}"
+        if isinstance(error, ClientError):
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            code = error.response.get("Error", {}).get("Code", "")
+            if status in (409, 412) or code in ("PreconditionFailed", "ConditionalRequestConflict"):
+                return PreconditionFailed(where)
+            if code in ("NoSuchKey", "404") or (status == 404 and code != "NoSuchBucket"):
+                return NotFound(where)
+        return StoreUnavailable(f"{where}: {error}")
+
+
+def _http_date(text: str) -> datetime:
+    from email.utils import parsedate_to_datetime
+
+    return parsedate_to_datetime(text).astimezone(UTC)
+
+
+class MemoryStore:
+    """A store in memory with S3's semantics, for tests. `now` is its clock and may be moved."""
+
+    def __init__(self, *, atomic: bool = True) -> None:
+        self.objects: dict[str, tuple[bytes, datetime]] = {}
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+        self._atomic = atomic
+        self._lock = threading.Lock()
+
+    @property
+    def if_match_is_atomic(self) -> bool:
+        return self._atomic
+
+    def get(self, key: str) -> StoredObject:
+        try:
+            body, modified = self.objects[key]
+        except KeyError:
+            raise NotFound(key) from None
+        return StoredObject(body, _etag(body), modified, self.now)
+
+    def put(self, key: str, body: bytes, *, if_match: str | None = None, if_absent: bool = False) -> str:
+        with self._lock:
+            current = self.objects.get(key)
+            if if_absent and current is not None:
+                raise PreconditionFailed(key)
+            if if_match is not None and (current is None or _etag(current[0]) != if_match):
+                raise PreconditionFailed(key)
+            self.objects[key] = (body, self.now)
+        return _etag(body)
+
+    def delete(self, key: str) -> None:
+        self.objects.pop(key, None)
+
+    def list_objects(self, prefix: str, *, after: str | None = None) -> Iterator[ObjectInfo]:
+        for key in sorted(self.objects):
+            if key.startswith(prefix) and (after is None or key > after):
+                body, modified = self.objects[key]
+                yield ObjectInfo(key, len(body), _etag(body), modified)
+
+    def list_prefixes(self, prefix: str) -> list[str]:
+        found = {
+            prefix + key[len(prefix) :].split("/", 1)[0] + "/"
+            for key in self.objects
+            if key.startswith(prefix) and "/" in key[len(prefix) :]
+        }
+        return sorted(found)
+
+
+def _etag(body: bytes) -> str:
+    return '"' + hashlib.md5(body, usedforsecurity=False).hexdigest() + '"'

@@ -1,0 +1,1 @@
+"""The streaming apps: one file per app, on a shared transform library and a shared runtime."""

@@ -1,0 +1,1 @@
+"""The transform library: pure logic, the same in stream, batch and tests."""
