@@ -1,0 +1,64 @@
+"""What a stream should be doing: `control/<stream>/desired.json`.
+
+Desired state is data, not the life of an Airflow task: pausing a DAG, clearing a task or killing all of
+Airflow changes nothing here, and so stops no stream.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import Field
+
+from millrace.control.layout import ControlObject, UtcDatetime, desired_key, parse
+from millrace.store import NotFound, ObjectStore
+
+
+class DesiredState(ControlObject):
+    """Whether a stream should run, and with what."""
+
+    state: Literal["running", "stopped"]
+    spec_revision: int = Field(ge=1)
+    """Counts the changes of this object; drivers say in their status which one they run."""
+    config: dict[str, Any]
+    """The catalog's entry of the stream, as JSON (durations as text such as "2h")."""
+    who: str
+    why: str
+    at: UtcDatetime
+
+
+@dataclass(frozen=True)
+class StoredDesired:
+    """A desired state with the ETag that a change of it must name."""
+
+    desired: DesiredState
+    etag: str
+
+
+def read_desired(store: ObjectStore, stream: str) -> DesiredState | None:
+    """The desired state, or None when the stream was never deployed.
+
+    Raises ControlObjectError when the object cannot be understood, StoreUnavailable when unanswered.
+    """
+    stored = load_desired(store, stream)
+    return stored.desired if stored else None
+
+
+def load_desired(store: ObjectStore, stream: str) -> StoredDesired | None:
+    """As `read_desired`, with the ETag for a later `write_desired`."""
+    key = desired_key(stream)
+    try:
+        found = store.get(key)
+    except NotFound:
+        return None
+    return StoredDesired(parse(DesiredState, found.body, key), found.etag)
+
+
+def write_desired(store: ObjectStore, stream: str, desired: DesiredState, *, replacing: str | None) -> str:
+    """Write the desired state and return its ETag.
+
+    `replacing` is the ETag of the state this one was decided on; None says that there was none. Raises
+    PreconditionFailed when somebody else was first: read again and decide again.
+    """
+    return store.put(desired_key(stream), desired.to_body(), if_match=replacing, if_absent=replacing is None)
