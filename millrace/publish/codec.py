@@ -1,0 +1,120 @@
+"""An hour and its facts as Parquet bytes.
+
+What readers of a path need not see (floor, seals, final, rev) is in the Parquet footer, under the key
+`millrace`: it belongs to the body, because an ETag does not cover an object's metadata.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+from millrace.publish.hour import VERSION, HourState
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
+
+    from millrace.catalog import DatasetSpec
+
+FOOTER_KEY = b"millrace"
+FORMAT = 1
+
+
+class FormatError(ValueError):
+    """An object is not what its place says; the message names the column or the version."""
+
+
+def schema_of(dataset: DatasetSpec) -> pa.Schema:
+    """Arrow schema of a dataset's rows: its columns in order, then `version` (int64)."""
+    import pyarrow as pa
+
+    types = {
+        "string": pa.string(),
+        "int64": pa.int64(),
+        "int32": pa.int32(),
+        "double": pa.float64(),
+        "boolean": pa.bool_(),
+        "timestamp": pa.timestamp("us", tz="UTC"),
+    }
+    fields = [pa.field(name, types[kind], nullable=False) for name, kind in dataset.columns.items()]
+    return pa.schema([*fields, pa.field(VERSION, pa.int64(), nullable=False)])
+
+
+def empty_hour(dataset: DatasetSpec) -> HourState:
+    """What is known of an hour that nobody has written to."""
+    import polars as pl
+
+    return HourState(rows=pl.DataFrame(pl.from_arrow(schema_of(dataset).empty_table())))
+
+
+def encode_facts(rows: pl.DataFrame, dataset: DatasetSpec) -> bytes:
+    """Facts as a landing object's body; the same rows in the same order give the same bytes."""
+    return _parquet(rows, dataset, footer=None)
+
+
+def decode_facts(body: bytes, dataset: DatasetSpec, where: str) -> pl.DataFrame:
+    """The rows of a landing object. Raises FormatError naming `where` and what is wrong."""
+    return _rows(body, dataset, where)[0]
+
+
+def encode_hour(state: HourState, dataset: DatasetSpec) -> bytes:
+    """A published hour's body."""
+    footer = {
+        "format": FORMAT,
+        "replay_floor": state.replay_floor,
+        "seals": dict(state.seals),
+        "final": state.final,
+        "rev": state.rev,
+        "expired": state.expired,
+    }
+    return _parquet(state.rows, dataset, footer)
+
+
+def decode_hour(body: bytes, dataset: DatasetSpec, where: str) -> HourState:
+    """A published hour. Raises FormatError for a newer format or a body that is no published hour."""
+    rows, metadata = _rows(body, dataset, where)
+    raw = metadata.get(FOOTER_KEY)
+    if raw is None:
+        raise FormatError(f"{where}: not a published hour: its footer has no {FOOTER_KEY.decode()!r} entry")
+    footer: dict[str, Any] = json.loads(raw)
+    if footer["format"] > FORMAT:
+        raise FormatError(
+            f"{where}: written in format {footer['format']}, this version reads up to {FORMAT}; upgrade it"
+        )
+    return HourState(
+        rows=rows,
+        replay_floor=footer["replay_floor"],
+        seals=footer["seals"],
+        final=footer["final"],
+        rev=footer["rev"],
+        expired=footer["expired"],
+    )
+
+
+def _parquet(rows: pl.DataFrame, dataset: DatasetSpec, footer: dict[str, Any] | None) -> bytes:
+    import pyarrow.parquet as pq
+
+    table = rows.to_arrow().cast(schema_of(dataset))
+    if footer is not None:
+        table = table.replace_schema_metadata({FOOTER_KEY: json.dumps(footer, sort_keys=True)})
+    body = io.BytesIO()
+    pq.write_table(table, body, compression="zstd")
+    return body.getvalue()
+
+
+def _rows(body: bytes, dataset: DatasetSpec, where: str) -> tuple[pl.DataFrame, dict[bytes, bytes]]:
+    import polars as pl
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    wanted = schema_of(dataset)
+    try:
+        # use_threads=False: these objects are small, and the callers already read many side by side.
+        table = pq.read_table(io.BytesIO(body), use_threads=False)
+        metadata = dict(table.schema.metadata or {})
+        table = table.select(wanted.names).cast(wanted)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, KeyError, ValueError) as error:
+        raise FormatError(f"{where}: not rows of dataset {dataset.name}: {error}") from error
+    return pl.DataFrame(pl.from_arrow(table)), metadata
