@@ -1,7 +1,7 @@
 """What a driver's exit code says to the stream host. Anything that is not here is a crash.
 
-The codes listed in `NOT_RESTARTED` are deliberate ends: starting the same driver again at once would
-end the same way, so the stream host leaves them to Airflow (supervisord's `exitcodes`).
+The codes in `NOT_RESTARTED` are deliberate ends: starting the same driver again at once would end the
+same way, so the stream host leaves them to Airflow (supervisord's `exitcodes`).
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ BAD_CONFIGURATION = 11
 """The catalog entry, the environment or the checkpoint does not allow this driver to run."""
 POISONED_BATCH = 12
 """One micro-batch fails each time it is tried; running it again would fail again."""
+GAVE_UP = 13
+"""Said by the stream host, not by a driver: it crashed too often in a row, Airflow decides what next."""
 
-NOT_RESTARTED = (STOPPED, FENCED, BAD_CONFIGURATION, POISONED_BATCH)
+NOT_RESTARTED = (STOPPED, FENCED, BAD_CONFIGURATION, POISONED_BATCH, GAVE_UP)
 
 _WORDS = {
     STOPPED: "stopped as asked",
     FENCED: "fenced: a newer driver has taken over",
     BAD_CONFIGURATION: "bad configuration",
     POISONED_BATCH: "a micro-batch that fails each time (poisoned)",
+    GAVE_UP: "crashed several times in a row, so the stream host gave up",
 }
 
 

@@ -1,0 +1,68 @@
+"""`millrace host`: the stream host, and what it starts. For programs rather than for people."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="The stream host, which keeps the drivers of the streams.", no_args_is_help=True)
+
+
+@app.command("run")
+def run() -> None:
+    """Run the stream host in the foreground (supervisord), with one program per stream of the catalog."""
+    from millrace import settings
+    from millrace.catalog import CatalogError, load_catalog
+    from millrace.control import exit_codes
+    from millrace.control.streamhost import command, write_config
+
+    try:
+        chosen = settings.load()
+        path = write_config(chosen, load_catalog(chosen.catalog_dir).streams.values())
+    except (settings.SettingsError, CatalogError) as error:
+        _say(str(error))
+        raise typer.Exit(exit_codes.BAD_CONFIGURATION) from None
+    line = command(path)
+    os.execv(line[0], line)  # noqa: S606
+
+
+@app.command("exec")
+def execute(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A stream of the catalog.")],
+) -> None:
+    """Become the driver of a stream, as its desired state in the store says (the stream host calls this)."""
+    from millrace import settings
+    from millrace.control import exit_codes
+    from millrace.control.execute import Ended, prepare
+    from millrace.store import StoreUnavailable, open_store
+
+    try:
+        chosen = settings.load()
+        order = prepare(open_store(chosen), chosen.home, name)
+    except settings.SettingsError as error:
+        _say(str(error))
+        raise typer.Exit(exit_codes.BAD_CONFIGURATION) from None
+    except StoreUnavailable as error:
+        _say(f"the object store does not answer, so what to run is not known: {error}")
+        raise typer.Exit(1) from None
+    except Ended as ended:
+        _say(str(ended))
+        raise typer.Exit(ended.exit_code) from None
+    if order.delay:
+        _say(f"{name} crashed a moment ago; starting it again in {order.delay:g} s")
+        time.sleep(order.delay)
+    _say(f"starting {name}: {' '.join(order.command)}")
+    os.execv(order.command[0], order.command)  # noqa: S606
+
+
+def _say(text: str) -> None:
+    """To the driver's log, with the time: the lines of a driver around it have one too."""
+    print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} millrace host: {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(app())

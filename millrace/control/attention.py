@@ -1,0 +1,35 @@
+"""When supervision must wake an Airflow task for a stream: the watching half, judged from the store alone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from millrace.control.decide import Observed, decide
+from millrace.control.view import StreamView
+
+SETTLED_AFTER = timedelta(seconds=20)
+"""A health that came this shortly after the last change on record waits for the next look: a stream that
+flaps would otherwise start an Airflow task (2-3 s of CPU) at each turn."""
+
+
+def what_needs_attention(view: StreamView | None, seen_revision: int) -> str | None:
+    """Why somebody must act or take note now, or None. `seen_revision` is the last one acted upon."""
+    if view is None or view.desired is None:
+        return "its desired state is gone from the store" if seen_revision else "it has not been deployed"
+    desired = view.desired
+    if desired.spec_revision != seen_revision:
+        return (
+            f"{desired.who} changed its desired state to {desired.state} "
+            f"(revision {desired.spec_revision}): {desired.why}"
+        )
+    observed = Observed(view.status, view.newest_epoch)
+    action = decide(desired, observed, view.history, view.now, view.thresholds)
+    if action.is_order:
+        return f"to {action.kind}: {action.reason}"
+    known = view.history.last_health
+    health = view.health
+    if known is None:
+        return str(health)
+    if known.healthy != health.healthy and view.now - known.at >= SETTLED_AFTER:
+        return str(health)
+    return None

@@ -1,0 +1,233 @@
+"""What to do about a stream now: one pure function, tested over every combination.
+
+The border to the stream host: the host restarts a crashed driver with the same spec, a few times; the
+decision here is whether there should be a driver at all, and what to do when the host has given up, when
+a driver is silent, or when it ended on purpose although it should run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from millrace.control import exit_codes
+from millrace.control.desired import DesiredState
+from millrace.control.health import Health, Thresholds, assess, in_words
+from millrace.control.history import History
+from millrace.control.process import NOT_RUNNING, ProcessInfo, ProcessState
+from millrace.control.status import StatusObservation
+
+ActionKind = Literal["leave", "wait", "start", "restart", "stop"]
+
+HOST_GRACE = timedelta(seconds=15)
+"""How long to leave the host alone that is about to start or stop a process by itself."""
+EXIT_GRACE = timedelta(seconds=60)
+"""From a driver's last word to the end of its process; a JVM that does not end is killed after it."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """`leave`: nothing to do. `wait`: nothing to do before `until`. The rest is an order to the launcher."""
+
+    kind: ActionKind
+    reason: str
+    until: datetime | None = None
+
+    @property
+    def is_order(self) -> bool:
+        return self.kind in ("start", "restart", "stop")
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A stream as seen from outside. `now` of a decision is by the same clock as `status`."""
+
+    status: StatusObservation | None
+    newest_epoch: int
+    process: ProcessInfo | None = None
+    """None when the host was not asked, or did not answer (then `host_problem` says so)."""
+    host_problem: str | None = None
+
+
+def decide(
+    desired: DesiredState | None,
+    observed: Observed,
+    history: History,
+    now: datetime,
+    thresholds: Thresholds | None = None,
+) -> Action:
+    """The one thing to do now. Without the host's word a driver is judged by its status alone."""
+    thresholds = thresholds or Thresholds()
+    if desired is None:
+        return Action("leave", "the stream has not been deployed")
+    health = assess(desired, observed.status, now, thresholds)
+    if desired.state == "stopped":
+        return _towards_stopped(desired, observed, health, now, thresholds)
+    if observed.host_problem:
+        return _without_host(observed, health, now)
+    if observed.process is None:
+        return _by_status(observed, health, history, now, thresholds)
+    return _by_process(observed.process, observed, health, history, now, thresholds)
+
+
+def _towards_stopped(
+    desired: DesiredState, observed: Observed, health: Health, now: datetime, thresholds: Thresholds
+) -> Action:
+    process = observed.process
+    gone = health.state in ("stopped", "failed", "fenced")
+    if process is not None:
+        gone = process.state in NOT_RUNNING
+    if gone:
+        return Action("leave", f"stopped, as {desired.who} asked: {desired.why}")
+    deadline = desired.at + thresholds.stop_within
+    if now < deadline:
+        return Action("wait", "the driver finishes its micro-batch and ends by itself", deadline)
+    if process is None:
+        # Silence cannot tell a driver that died from one that hangs; only the host can.
+        if health.state == "silent" or observed.host_problem:
+            return Action("leave", f"nothing more is known of the driver: {health.reason}")
+        return Action("stop", f"asked to stop {in_words(now - desired.at)} ago and still alive")
+    if process.state is ProcessState.STOPPING:
+        return Action("wait", "the host is ending the process", now + HOST_GRACE)
+    return Action("stop", f"asked to stop {in_words(now - desired.at)} ago and still {process.state}")
+
+
+def _without_host(observed: Observed, health: Health, now: datetime) -> Action:
+    if health.healthy or health.state == "starting":
+        return Action("leave", f"the driver does its work ({health}), though {observed.host_problem}")
+    return Action("wait", f"{health}; and {observed.host_problem}", now + HOST_GRACE)
+
+
+def _by_status(
+    observed: Observed, health: Health, history: History, now: datetime, thresholds: Thresholds
+) -> Action:
+    if pending := _start_under_way(observed, history, now, thresholds):
+        return pending
+    if health.state == "silent":
+        return _backed_off(history, now) or Action("restart", health.reason)
+    if health.state in ("stopped", "failed", "fenced"):
+        if _host_is_likely_at_it(observed.status, now):
+            return Action("wait", f"{health}; the stream host restarts a crash by itself", now + HOST_GRACE)
+        return _backed_off(history, now) or Action("start", f"it should run, but {health.reason}")
+    return Action("leave", health.reason)
+
+
+def _by_process(
+    process: ProcessInfo,
+    observed: Observed,
+    health: Health,
+    history: History,
+    now: datetime,
+    thresholds: Thresholds,
+) -> Action:
+    alive_elsewhere = _alive(health) and not _speaks_for(process, observed.status)
+    match process.state:
+        case ProcessState.STOPPING | ProcessState.BACKOFF | ProcessState.STARTING | ProcessState.UNKNOWN:
+            note = f" ({process.note})" if process.note else ""
+            return Action(
+                "wait", f"the stream host is at it: the process is {process.state}{note}", now + HOST_GRACE
+            )
+        case ProcessState.RUNNING:
+            return _of_a_running_process(process, observed, health, history, now, thresholds)
+    ended = _how_it_ended(process)
+    if process.exit_code == exit_codes.FENCED and alive_elsewhere:
+        return Action(
+            "leave", f"the driver here ended, since a newer one elsewhere holds the stream: {health.reason}"
+        )
+    if wait := _backed_off(history, now):
+        return wait
+    if alive_elsewhere:
+        # Its process cannot be seen from the host any more (the host was killed and started anew), so it
+        # cannot be stopped either: the epoch of the driver started now makes it end itself.
+        return Action(
+            "start",
+            f"{health.reason}, but not under the stream host ({ended}); "
+            "the one started there takes over and the old one ends itself (fencing)",
+        )
+    said = f": {health.reason}" if observed.status else ""
+    return Action("start", f"it should run, but {ended}{said}")
+
+
+def _of_a_running_process(
+    process: ProcessInfo,
+    observed: Observed,
+    health: Health,
+    history: History,
+    now: datetime,
+    thresholds: Thresholds,
+) -> Action:
+    age = process.host_now - process.since if process.since else timedelta(0)
+    if not _speaks_for(process, observed.status):
+        if age < thresholds.start_within:
+            return Action("leave", f"process {process.pid} started {in_words(age)} ago and has yet to report")
+        return _backed_off(history, now) or Action(
+            "restart", f"process {process.pid} has run for {in_words(age)} without a word"
+        )
+    if health.state == "silent":
+        return _backed_off(history, now) or Action("restart", health.reason)
+    if health.state in ("stopped", "failed", "fenced"):
+        since_last_word = now - observed.status.written_at if observed.status else timedelta(0)
+        if since_last_word < EXIT_GRACE:
+            return Action(
+                "wait", f"{health.reason}; its process is about to end", now + EXIT_GRACE - since_last_word
+            )
+        return _backed_off(history, now) or Action(
+            "restart", f"{health.reason}, but its process {process.pid} does not end"
+        )
+    return Action("leave", health.reason)
+
+
+def _speaks_for(process: ProcessInfo, status: StatusObservation | None) -> bool:
+    """Whether the newest status was written by this process; a driver keeps its pid through exec."""
+    return status is not None and process.pid is not None and status.status.pid == process.pid
+
+
+def _alive(health: Health) -> bool:
+    return health.state in ("starting", "running", "idle", "lagging", "stalled", "stopping")
+
+
+def _start_under_way(
+    observed: Observed, history: History, now: datetime, thresholds: Thresholds
+) -> Action | None:
+    last = history.last_start
+    if last is None:
+        return None
+    spoken = observed.status.status.driver_epoch if observed.status else 0
+    if spoken > last.epoch_before or now >= last.at + thresholds.start_within:
+        return None
+    return Action(
+        "wait",
+        f"started {in_words(now - last.at)} ago, the driver has yet to report",
+        last.at + thresholds.start_within,
+    )
+
+
+def _host_is_likely_at_it(status: StatusObservation | None, now: datetime) -> bool:
+    if status is None or status.status.state != "failed":
+        return False
+    deliberate = status.status.exit_code in exit_codes.NOT_RESTARTED
+    return not deliberate and now - status.written_at < HOST_GRACE
+
+
+def _backed_off(history: History, now: datetime) -> Action | None:
+    last = history.last_start
+    if last is None or now >= last.not_before:
+        return None
+    return Action(
+        "wait",
+        f"attempt {last.attempt} was {in_words(now - last.at)} ago; the next is at "
+        f"{last.not_before:%H:%M:%S} UTC (back-off {last.backoff_seconds:.0f} s)",
+        last.not_before,
+    )
+
+
+def _how_it_ended(process: ProcessInfo) -> str:
+    if process.state is ProcessState.FATAL:
+        return f"the stream host gave up starting it ({process.note or 'FATAL'})"
+    if process.since is None:
+        return "it was never started on this stream host"
+    if process.state is ProcessState.STOPPED:
+        return "its process was stopped on the stream host"
+    ended = "unknown" if process.exit_code is None else exit_codes.in_words(process.exit_code)
+    return f"its process ended ({ended})"

@@ -1,0 +1,119 @@
+"""How a driver's process begins on a stream host: from the desired state to the command to become."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from millrace.catalog import StreamSpec
+from millrace.control import exit_codes
+from millrace.control.desired import DesiredState, read_desired
+from millrace.control.history import load_history
+from millrace.control.layout import ControlObjectError, desired_key
+from millrace.control.lives import MOST_LIVES, WINDOW, next_life, read_lives, write_lives
+from millrace.control.streamhost import stream_dir
+from millrace.store import ObjectStore, StoreUnavailable
+
+STORE_WITHIN = 60.0
+"""Seconds to wait for the store: after a power cut it starts together with the stream host."""
+STORE_RETRY = 2.0
+
+
+class Ended(Exception):
+    """There is no driver to become; says why, and with which exit code to end."""
+
+    def __init__(self, exit_code: int, why: str) -> None:
+        super().__init__(why)
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True)
+class Order:
+    """The driver to become, and after how many seconds."""
+
+    command: list[str]
+    delay: float
+
+
+def prepare(
+    store: ObjectStore, home: Path, stream: str, *, sleep: Callable[[float], None] = time.sleep
+) -> Order:
+    """Read what the stream should run, write its spec where the driver reads it, and count this life.
+
+    Raises Ended when nothing is to be run.
+    """
+    desired, order = _from_store(store, stream, sleep)
+    if desired is None:
+        raise Ended(
+            exit_codes.BAD_CONFIGURATION,
+            f"stream {stream!r} has never been deployed: the store has no {desired_key(stream)}; "
+            f"its DAG stream__{stream} writes it (is the DAG paused?)",
+        )
+    if desired.state == "stopped":
+        raise Ended(exit_codes.STOPPED, f"stream {stream!r} is to be stopped ({desired.who}: {desired.why})")
+    spec = _spec(desired, stream)
+    directory = stream_dir(home, stream)
+    directory.mkdir(parents=True, exist_ok=True)
+    counted, delay = next_life(read_lives(directory / "lives.json"), order, datetime.now(UTC))
+    write_lives(directory / "lives.json", counted)
+    if delay is None:
+        raise Ended(
+            exit_codes.GAVE_UP,
+            f"{stream} was started {MOST_LIVES} times within {WINDOW.seconds // 60} min and did not stay: "
+            "the stream host leaves it to Airflow; the reason is in the lines above",
+        )
+    path = directory / "spec.json"
+    path.write_text(json.dumps(desired.config, indent=2), encoding="utf-8")
+    revision = str(desired.spec_revision)
+    return Order(
+        [sys.executable, "-m", f"spark_apps.{spec.app}", "--spec", str(path), "--revision", revision], delay
+    )
+
+
+def _from_store(
+    store: ObjectStore, stream: str, sleep: Callable[[float], None]
+) -> tuple[DesiredState | None, str]:
+    """The desired state, and a name for the order to start that this life belongs to."""
+    deadline = time.monotonic() + STORE_WITHIN
+    while True:
+        try:
+            desired = read_desired(store, stream)
+            last = load_history(store, stream).history.last_start
+        except StoreUnavailable:
+            if time.monotonic() > deadline:
+                raise
+            sleep(STORE_RETRY)
+            continue
+        except ControlObjectError as error:
+            raise Ended(exit_codes.BAD_CONFIGURATION, str(error)) from None
+        return desired, f"{last.at.isoformat() if last else 'none'} of revision " + (
+            str(desired.spec_revision) if desired else "none"
+        )
+
+
+def _spec(desired: DesiredState, stream: str) -> StreamSpec:
+    key = desired_key(stream)
+    try:
+        spec = StreamSpec.model_validate(desired.config)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise Ended(
+            exit_codes.BAD_CONFIGURATION,
+            f"{key}: config.{'.'.join(str(part) for part in first['loc'])}: {first['msg']}; deploy the "
+            "stream again from a catalog that is right",
+        ) from None
+    # The name becomes a module to run: nothing but a plain one may come out of the store.
+    if not spec.app.isidentifier() or importlib.util.find_spec(f"spark_apps.{spec.app}") is None:
+        raise Ended(
+            exit_codes.BAD_CONFIGURATION,
+            f"{key}: config.app: there is no app {spec.app!r} in spark_apps/ on this host",
+        )
+    return spec

@@ -1,0 +1,141 @@
+"""What supervision has done and seen lately: `control/<stream>/history.json`.
+
+It lives in the store and not in an Airflow task, so that clearing a task, a new shift or a new scheduler
+neither forgets a crash loop nor the unhealthy half of a shift. Times are by the store's clock (UTC).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from pydantic import Field
+
+from millrace.control.health import Health
+from millrace.control.layout import ControlObject, UtcDatetime, history_key, parse
+from millrace.store import NotFound, ObjectStore
+
+FIRST_BACKOFF = timedelta(seconds=10)
+LONGEST_BACKOFF = timedelta(minutes=10)
+HEALTHY_UPTIME = timedelta(minutes=10)
+"""A driver that lived this long past its back-off ends the series: the next start is a first attempt."""
+KEPT_STARTS = 50
+KEPT_CHANGES = 300
+
+
+class Start(ControlObject):
+    """One start that Airflow ordered; those of the stream host alone are visible as driver epochs."""
+
+    at: UtcDatetime
+    kind: Literal["start", "restart"]
+    reason: str
+    epoch_before: int
+    """The newest driver epoch then; the started driver claims a greater one."""
+    attempt: int = Field(ge=1)
+    backoff_seconds: float
+    """No further start before `at` plus this; jittered when it was written down."""
+
+    @property
+    def not_before(self) -> datetime:
+        return self.at + timedelta(seconds=self.backoff_seconds)
+
+
+class HealthChange(ControlObject):
+    """From `at` on the stream was as said, until the next change."""
+
+    at: UtcDatetime
+    state: str
+    healthy: bool
+    reason: str
+
+
+class History(ControlObject):
+    """Oldest first; old entries are dropped."""
+
+    starts: tuple[Start, ...] = ()
+    health: tuple[HealthChange, ...] = ()
+
+    @property
+    def last_start(self) -> Start | None:
+        return self.starts[-1] if self.starts else None
+
+    @property
+    def last_health(self) -> HealthChange | None:
+        return self.health[-1] if self.health else None
+
+
+def with_start(
+    history: History,
+    now: datetime,
+    *,
+    kind: Literal["start", "restart"],
+    reason: str,
+    epoch_before: int,
+    jitter: float,
+) -> History:
+    """The history after one more start. `jitter`, from 0 to 1, spreads the back-off over 75 % to 125 %."""
+    last = history.last_start
+    attempt = 1
+    if last is not None and now < last.not_before + HEALTHY_UPTIME:
+        attempt = last.attempt + 1
+    doubled = FIRST_BACKOFF.total_seconds() * 2 ** min(attempt - 1, 20)
+    backoff = min(doubled, LONGEST_BACKOFF.total_seconds()) * (0.75 + jitter / 2)
+    start = Start(
+        at=now,
+        kind=kind,
+        reason=reason,
+        epoch_before=epoch_before,
+        attempt=attempt,
+        backoff_seconds=round(backoff, 1),
+    )
+    return history.model_copy(update={"starts": (*history.starts, start)[-KEPT_STARTS:]})
+
+
+def with_health(history: History, now: datetime, health: Health) -> History:
+    """The history with the health of now; unchanged when it says nothing new."""
+    last = history.last_health
+    if last is not None and last.healthy == health.healthy and (last.healthy or last.state == health.state):
+        return history
+    change = HealthChange(at=now, state=health.state, healthy=health.healthy, reason=health.reason)
+    return history.model_copy(update={"health": (*history.health, change)[-KEPT_CHANGES:]})
+
+
+def unhealthy_spells(history: History, since: datetime, until: datetime) -> list[tuple[timedelta, str]]:
+    """How long and why the stream was not healthy between two moments, in order of time.
+
+    What was before the first change on record counts as healthy: nobody has seen otherwise.
+    """
+    spells: list[tuple[timedelta, str]] = []
+    ends = [change.at for change in history.health[1:]] + [until]
+    for change, end in zip(history.health, ends, strict=True):
+        span = min(end, until) - max(change.at, since)
+        if not change.healthy and span > timedelta(0):
+            spells.append((span, f"{change.state}: {change.reason}"))
+    return spells
+
+
+@dataclass(frozen=True)
+class StoredHistory:
+    """A history with the ETag that a change of it must name; None when there is no object yet."""
+
+    history: History
+    etag: str | None
+
+
+def load_history(store: ObjectStore, stream: str) -> StoredHistory:
+    """The history, empty when there is none.
+
+    Raises ControlObjectError when the object cannot be understood, StoreUnavailable when unanswered.
+    """
+    key = history_key(stream)
+    try:
+        found = store.get(key)
+    except NotFound:
+        return StoredHistory(History(), None)
+    return StoredHistory(parse(History, found.body, key), found.etag)
+
+
+def write_history(store: ObjectStore, stream: str, history: History, *, replacing: str | None) -> str:
+    """Write the history and return its ETag. Raises PreconditionFailed when another supervisor wrote."""
+    return store.put(history_key(stream), history.to_body(), if_match=replacing, if_absent=replacing is None)

@@ -1,0 +1,136 @@
+"""The stream host: a supervisord of its own with one constant program per stream of the catalog.
+
+supervisord takes neither programs nor arguments over its RPC, so each program is `millrace host exec
+<stream>`, which asks the store what to run. Its RPC is the right to run commands as this user, so it
+listens on a unix socket that only this user may open. The configuration holds no secret: drivers inherit
+the host's environment.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shlex
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from millrace.catalog import StreamSpec
+from millrace.control import exit_codes
+from millrace.settings import PROJECT_ROOT, Settings, SettingsError
+
+LONGEST_SOCKET_PATH = 90
+"""Systems allow 104 (macOS) or 108 bytes, and supervisord binds a longer name first."""
+STOP_MARGIN = 15
+"""Seconds that a driver gets beyond its own `stop_within` before its process group is killed."""
+
+
+def socket_file(home: Path) -> Path:
+    return home / "run" / "streamhost.sock"
+
+
+def config_file(home: Path) -> Path:
+    return home / "run" / "streamhost.conf"
+
+
+def log_file(home: Path, stream: str) -> Path:
+    """What a driver prints: the first place to look when it does not start."""
+    return home / "logs" / f"stream-{stream}.log"
+
+
+def stream_dir(home: Path, stream: str) -> Path:
+    """A stream's own files on this host: its spec, its count of lives, its checkpoint."""
+    return home / "streams" / stream
+
+
+def render_config(settings: Settings, streams: Iterable[StreamSpec]) -> str:
+    """The supervisord configuration of a stream host.
+
+    Raises SettingsError when the state directory's path is too long for a unix socket.
+    """
+    home = settings.home
+    if len(os.fsencode(socket_file(home))) > LONGEST_SOCKET_PATH:
+        raise SettingsError(
+            f"the path {home} is too long for a unix socket below it (more than {LONGEST_SOCKET_PATH} bytes "
+            "in all): set MILLRACE_HOME to a shorter one"
+        )
+    sections = [_host(home)] + [_program(home, spec) for spec in sorted(streams, key=lambda one: one.name)]
+    return "\n".join(sections)
+
+
+def write_config(settings: Settings, streams: Iterable[StreamSpec]) -> Path:
+    """Write the configuration and make the directories that it names; returns its path."""
+    path = config_file(settings.home)
+    text = render_config(settings, streams)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    log_file(settings.home, "any").parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def command(config: Path) -> list[str]:
+    """The command line of a stream host in the foreground."""
+    return [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(config)]
+
+
+def _host(home: Path) -> str:
+    # supervisord run by root insists on hearing that this is meant.
+    user = [f"user={_escaped(getpass.getuser())}"] if os.getuid() == 0 else []
+    return "\n".join(
+        [
+            "; Written when the stream host starts; changes here are lost.",
+            "[supervisord]",
+            f"pidfile={_escaped(home / 'run' / 'streamhost.pid')}",
+            f"logfile={_escaped(home / 'logs' / 'streamhost-supervisord.log')}",
+            "logfile_maxbytes=5MB",
+            "logfile_backups=1",
+            "loglevel=info",
+            f"directory={_escaped(PROJECT_ROOT)}",
+            f"childlogdir={_escaped(home / 'logs')}",
+            "nodaemon=true",
+            "umask=077",
+            "identifier=millrace-streamhost",
+            *user,
+            "",
+            "[unix_http_server]",
+            f"file={_escaped(socket_file(home))}",
+            "chmod=0700",
+            "",
+            "[rpcinterface:supervisor]",
+            "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface",
+            "",
+        ]
+    )
+
+
+def _program(home: Path, spec: StreamSpec) -> str:
+    line = shlex.join([sys.executable, "-m", "millrace.commands.host", "exec", spec.name])
+    return "\n".join(
+        [
+            f"[program:{spec.name}]",
+            f"command={_escaped(line)}",
+            "autostart=false",
+            "autorestart=unexpected",
+            f"exitcodes={','.join(str(code) for code in exit_codes.NOT_RESTARTED)}",
+            # With any other value supervisord ignores the exit code of what ends early, and starts a
+            # driver with bad configuration again and again. How often is bounded in millrace.control.lives.
+            "startsecs=0",
+            "startretries=3",
+            "stopsignal=TERM",
+            f"stopwaitsecs={round(spec.stop_within.total_seconds()) + STOP_MARGIN}",
+            # Only the driver hears SIGTERM, so that it can finish its micro-batch with its JVM alive; when
+            # time is up the whole group goes (the Python side outlives its JVM by seconds).
+            "stopasgroup=false",
+            "killasgroup=true",
+            "redirect_stderr=true",
+            f"stdout_logfile={_escaped(log_file(home, spec.name))}",
+            "stdout_logfile_maxbytes=10MB",
+            "stdout_logfile_backups=3",
+            "",
+        ]
+    )
+
+
+def _escaped(value: object) -> str:
+    """supervisord expands % and takes ' ;' for the beginning of a comment."""
+    return str(value).replace("%", "%%").replace(" ;", " \\;")

@@ -1,0 +1,67 @@
+"""Everything the store knows about one stream, read at one time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from millrace.catalog import StreamSpec
+from millrace.control.desired import DesiredState, load_desired
+from millrace.control.epochs import newest_epoch
+from millrace.control.health import Health, Thresholds, assess
+from millrace.control.history import History, load_history
+from millrace.control.status import StatusObservation, observe_newest
+from millrace.store import ObjectStore
+
+
+@dataclass(frozen=True)
+class StreamView:
+    """Desired and observed state of a stream, and what supervision has done lately."""
+
+    stream: str
+    now: datetime
+    """By the store's clock (aware UTC)."""
+    desired: DesiredState | None = None
+    desired_etag: str | None = None
+    history: History = field(default_factory=History)
+    history_etag: str | None = None
+    status: StatusObservation | None = None
+    newest_epoch: int = 0
+
+    @property
+    def thresholds(self) -> Thresholds:
+        return thresholds_of(self.desired)
+
+    @property
+    def health(self) -> Health:
+        return assess(self.desired, self.status, self.now, self.thresholds)
+
+
+def read_view(store: ObjectStore, stream: str, now: datetime) -> StreamView:
+    """Read a stream's control objects; `now` stands in for the store's clock where no driver has spoken.
+
+    Raises ControlObjectError for an object that cannot be understood, StoreUnavailable when unanswered.
+    """
+    desired = load_desired(store, stream)
+    history = load_history(store, stream)
+    status = observe_newest(store, stream)
+    return StreamView(
+        stream=stream,
+        now=status.read_at if status else now,
+        desired=desired.desired if desired else None,
+        desired_etag=desired.etag if desired else None,
+        history=history.history,
+        history_etag=history.etag,
+        status=status,
+        newest_epoch=newest_epoch(store, stream, known=status.status.driver_epoch if status else 0),
+    )
+
+
+def thresholds_of(desired: DesiredState | None) -> Thresholds:
+    """The thresholds of the deployed configuration; the general ones when it cannot be understood."""
+    if desired is None:
+        return Thresholds()
+    try:
+        return Thresholds.of(StreamSpec.model_validate(desired.config))
+    except ValueError:
+        return Thresholds()
