@@ -1,0 +1,1 @@
+"""The bikeList API of the Seoul Open Data Plaza."""
