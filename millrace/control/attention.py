@@ -12,8 +12,16 @@ SETTLED_AFTER = timedelta(seconds=20)
 flaps would otherwise start an Airflow task (2-3 s of CPU) at each turn."""
 
 
-def what_needs_attention(view: StreamView | None, seen_revision: int) -> str | None:
-    """Why somebody must act or take note now, or None. `seen_revision` is the last one acted upon."""
+def what_needs_attention(
+    view: StreamView | None, seen_revision: int | None, *, quiet: bool = False
+) -> str | None:
+    """Why somebody must act or take note now, or None.
+
+    `seen_revision` is the last one acted upon, 0 for none, None when the last attempt to act failed and is
+    to be repeated; while `quiet`, only a change of the desired state counts.
+    """
+    if seen_revision is None:
+        return None if quiet else "the last attempt to supervise it failed; trying again"
     if view is None or view.desired is None:
         return "its desired state is gone from the store" if seen_revision else "it has not been deployed"
     desired = view.desired
@@ -22,6 +30,8 @@ def what_needs_attention(view: StreamView | None, seen_revision: int) -> str | N
             f"{desired.who} changed its desired state to {desired.state} "
             f"(revision {desired.spec_revision}): {desired.why}"
         )
+    if quiet:
+        return None
     observed = Observed(view.status, view.newest_epoch)
     action = decide(desired, observed, view.history, view.now, view.thresholds)
     if action.is_order:

@@ -67,8 +67,8 @@ def decide(
     if observed.host_problem:
         return _without_host(observed, health, now)
     if observed.process is None:
-        return _by_status(observed, health, history, now, thresholds)
-    return _by_process(observed.process, observed, health, history, now, thresholds)
+        return _by_status(desired, observed, health, history, now, thresholds)
+    return _by_process(desired, observed.process, observed, health, history, now, thresholds)
 
 
 def _towards_stopped(
@@ -100,20 +100,26 @@ def _without_host(observed: Observed, health: Health, now: datetime) -> Action:
 
 
 def _by_status(
-    observed: Observed, health: Health, history: History, now: datetime, thresholds: Thresholds
+    desired: DesiredState,
+    observed: Observed,
+    health: Health,
+    history: History,
+    now: datetime,
+    thresholds: Thresholds,
 ) -> Action:
     if pending := _start_under_way(observed, history, now, thresholds):
         return pending
     if health.state == "silent":
-        return _backed_off(history, now) or Action("restart", health.reason)
+        return _backed_off(desired, history, now) or Action("restart", health.reason)
     if health.state in ("stopped", "failed", "fenced"):
         if _host_is_likely_at_it(observed.status, now):
             return Action("wait", f"{health}; the stream host restarts a crash by itself", now + HOST_GRACE)
-        return _backed_off(history, now) or Action("start", f"it should run, but {health.reason}")
+        return _backed_off(desired, history, now) or Action("start", f"it should run, but {health.reason}")
     return Action("leave", health.reason)
 
 
 def _by_process(
+    desired: DesiredState,
     process: ProcessInfo,
     observed: Observed,
     health: Health,
@@ -129,13 +135,13 @@ def _by_process(
                 "wait", f"the stream host is at it: the process is {process.state}{note}", now + HOST_GRACE
             )
         case ProcessState.RUNNING:
-            return _of_a_running_process(process, observed, health, history, now, thresholds)
+            return _of_a_running_process(desired, process, observed, health, history, now, thresholds)
     ended = _how_it_ended(process)
     if process.exit_code == exit_codes.FENCED and alive_elsewhere:
         return Action(
             "leave", f"the driver here ended, since a newer one elsewhere holds the stream: {health.reason}"
         )
-    if wait := _backed_off(history, now):
+    if wait := _backed_off(desired, history, now):
         return wait
     if alive_elsewhere:
         # Its process cannot be seen from the host any more (the host was killed and started anew), so it
@@ -150,6 +156,7 @@ def _by_process(
 
 
 def _of_a_running_process(
+    desired: DesiredState,
     process: ProcessInfo,
     observed: Observed,
     health: Health,
@@ -160,19 +167,23 @@ def _of_a_running_process(
     age = process.host_now - process.since if process.since else timedelta(0)
     if not _speaks_for(process, observed.status):
         if age < thresholds.start_within:
-            return Action("leave", f"process {process.pid} started {in_words(age)} ago and has yet to report")
-        return _backed_off(history, now) or Action(
+            return Action(
+                "wait",
+                f"process {process.pid} started {in_words(age)} ago and has yet to report",
+                now + thresholds.start_within - age,
+            )
+        return _backed_off(desired, history, now) or Action(
             "restart", f"process {process.pid} has run for {in_words(age)} without a word"
         )
     if health.state == "silent":
-        return _backed_off(history, now) or Action("restart", health.reason)
+        return _backed_off(desired, history, now) or Action("restart", health.reason)
     if health.state in ("stopped", "failed", "fenced"):
         since_last_word = now - observed.status.written_at if observed.status else timedelta(0)
         if since_last_word < EXIT_GRACE:
             return Action(
                 "wait", f"{health.reason}; its process is about to end", now + EXIT_GRACE - since_last_word
             )
-        return _backed_off(history, now) or Action(
+        return _backed_off(desired, history, now) or Action(
             "restart", f"{health.reason}, but its process {process.pid} does not end"
         )
     return Action("leave", health.reason)
@@ -210,9 +221,10 @@ def _host_is_likely_at_it(status: StatusObservation | None, now: datetime) -> bo
     return not deliberate and now - status.written_at < HOST_GRACE
 
 
-def _backed_off(history: History, now: datetime) -> Action | None:
+def _backed_off(desired: DesiredState, history: History, now: datetime) -> Action | None:
     last = history.last_start
-    if last is None or now >= last.not_before:
+    # Whoever changed the desired state since then wants to see at once whether that helps.
+    if last is None or now >= last.not_before or desired.at > last.at:
         return None
     return Action(
         "wait",

@@ -1,0 +1,193 @@
+"""One turn of supervision: look at a stream, decide, act, and write down what was done.
+
+The order matters: a start is written to the history before it is ordered. A task that dies in between
+leaves a start that did not happen, which costs one back-off; the other way round would lose the back-off
+and make a crash loop hot.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from millrace.catalog import StreamSpec
+from millrace.control.decide import Action, Observed, decide
+from millrace.control.desired import DesiredState, write_desired
+from millrace.control.health import Health
+from millrace.control.history import History, with_health, with_start, write_history
+from millrace.control.launcher import Launcher
+from millrace.control.process import LauncherError, ProcessInfo
+from millrace.control.view import StreamView, read_view
+from millrace.store import ObjectStore, PreconditionFailed
+
+LEAST_QUIET = timedelta(seconds=15)
+"""After a turn the triggerer holds still this long: what was just seen and left is not news."""
+AFTER_A_FAILURE = timedelta(seconds=30)
+
+
+@dataclass(frozen=True)
+class Message:
+    """A line for the log of the task; `level` as in logging."""
+
+    level: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What was seen and done. `quiet_for`: how long to leave the stream alone unless it is changed."""
+
+    view: StreamView
+    action: Action
+    quiet_for: timedelta
+    messages: list[Message] = field(default_factory=list)
+
+    @property
+    def health(self) -> Health:
+        return self.view.health
+
+
+@dataclass(frozen=True)
+class Reconciler:
+    """Brings one stream towards its desired state, one turn at a time."""
+
+    store: ObjectStore
+    launcher: Launcher
+    spec: StreamSpec
+    """The catalog's entry: what is deployed when nothing is deployed yet."""
+    who: str
+    log_hint: str = ""
+    """Where to read what the driver prints; for the person who reads a failure."""
+    jitter: Callable[[], float] = random.random
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    def turn(self) -> Turn:
+        """Raises StoreUnavailable and ControlObjectError; then nothing was done."""
+        messages: list[Message] = []
+        view = read_view(self.store, self.spec.name, self.clock())
+        if view.desired is None:
+            view = self._deploy(messages)
+        self._note_difference(view, messages)
+        process, host_problem = self._process()
+        observed = Observed(view.status, view.newest_epoch, process, host_problem)
+        action = decide(view.desired, observed, view.history, view.now, view.thresholds)
+        view, quiet_for = self._act(view, action, messages)
+        if action.until is not None:
+            quiet_for = max(quiet_for, action.until - view.now)
+        return Turn(view, action, quiet_for, messages)
+
+    def _deploy(self, messages: list[Message]) -> StreamView:
+        first = DesiredState(
+            state="running",
+            spec_revision=1,
+            config=config_of(self.spec),
+            who=self.who,
+            why="deployed for the first time, from the catalog",
+            at=self.clock(),
+        )
+        try:
+            write_desired(self.store, self.spec.name, first, replacing=None)
+            messages.append(
+                Message(logging.INFO, f"{self.spec.name}: deployed for the first time (revision 1)")
+            )
+        except PreconditionFailed:
+            messages.append(
+                Message(logging.INFO, f"{self.spec.name}: somebody else deployed it at the same moment")
+            )
+        return read_view(self.store, self.spec.name, self.clock())
+
+    def _note_difference(self, view: StreamView, messages: list[Message]) -> None:
+        if view.desired is None:
+            return
+        if differing := differences(view.desired.config, config_of(self.spec)):
+            messages.append(
+                Message(
+                    logging.WARNING,
+                    f"{self.spec.name}: the catalog differs from what is deployed (revision "
+                    f"{view.desired.spec_revision}): {'; '.join(differing)}. The stream goes on as deployed",
+                )
+            )
+
+    def _process(self) -> tuple[ProcessInfo | None, str | None]:
+        try:
+            return self.launcher.state(self.spec.name), None
+        except LauncherError as error:
+            return None, str(error)
+
+    def _act(self, view: StreamView, action: Action, messages: list[Message]) -> tuple[StreamView, timedelta]:
+        name = self.spec.name
+        history = with_health(view.history, view.now, view.health)
+        if action.kind in ("start", "restart"):
+            history = with_start(
+                history,
+                view.now,
+                kind="start" if action.kind == "start" else "restart",
+                reason=action.reason,
+                epoch_before=view.newest_epoch,
+                jitter=self.jitter(),
+            )
+        try:
+            view = self._keep(view, history)
+        except PreconditionFailed:
+            text = f"{name}: another task supervises it at this moment; leaving the turn to that one"
+            messages.append(Message(logging.WARNING, text))
+            return view, LEAST_QUIET
+        level = logging.INFO if view.health.healthy else logging.WARNING
+        messages.append(Message(level, f"{name} is {view.health}"))
+        if action.kind == "wait":
+            messages.append(Message(level, f"{name}: waiting: {action.reason}"))
+        if not action.is_order:
+            return view, LEAST_QUIET
+        return view, self._order(view, action, messages)
+
+    def _keep(self, view: StreamView, history: History) -> StreamView:
+        if history == view.history:
+            return view
+        etag = write_history(self.store, self.spec.name, history, replacing=view.history_etag)
+        return replace(view, history=history, history_etag=etag)
+
+    def _order(self, view: StreamView, action: Action, messages: list[Message]) -> timedelta:
+        name = self.spec.name
+        within = view.thresholds.stop_within
+        try:
+            if action.kind == "start":
+                self.launcher.start(name)
+            elif action.kind == "restart":
+                self.launcher.restart(name, within)
+            else:
+                self.launcher.stop(name, within)
+        except LauncherError as error:
+            messages.append(
+                Message(logging.ERROR, f"{name}: to {action.kind} it ({action.reason}) failed: {error}")
+            )
+            return AFTER_A_FAILURE
+        done = {"start": "started", "restart": "restarted", "stop": "stopped"}[action.kind]
+        text = f"{name}: {done} on the stream host, because {action.reason}"
+        last = view.history.last_start
+        if action.kind != "stop" and last is not None:
+            text += f" (attempt {last.attempt}; the next, if any, not before {last.not_before:%H:%M:%S} UTC)"
+            text += f". What it prints: {self.log_hint}" if self.log_hint else ""
+        messages.append(Message(logging.WARNING if view.newest_epoch else logging.INFO, text))
+        return LEAST_QUIET
+
+
+def config_of(spec: StreamSpec) -> dict[str, Any]:
+    """A catalog entry as it is kept in the desired state: JSON, durations as text."""
+    return spec.model_dump(mode="json")
+
+
+def differences(deployed: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """Which keys differ, with both values; a key that one side leaves out stands for its default."""
+    with suppress(ValueError):
+        deployed = config_of(StreamSpec.model_validate(deployed))
+    keys = sorted(deployed.keys() | wanted.keys())
+    return [
+        f"{key}: {deployed.get(key)!r} is deployed, the catalog says {wanted.get(key)!r}"
+        for key in keys
+        if deployed.get(key) != wanted.get(key)
+    ]

@@ -1,0 +1,1 @@
+"""What Millrace brings to Airflow: supervision of streams that never end."""
