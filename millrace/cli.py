@@ -1,0 +1,34 @@
+"""The `millrace` command. Its groups import what they need inside their functions, so it starts at once."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from millrace.commands import host, stack
+
+app = typer.Typer(
+    help="Long-lived Spark streams as first-class citizens of Airflow.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (stack.up, stack.down, stack.status, stack.logs, stack.password, stack.clean, stack.install):
+    app.command()(command)
+app.add_typer(host.app, name="host")
+
+
+def main() -> None:
+    """The entry point: errors that a person can mend are one line and exit status 1."""
+    from millrace.local.errors import StackError
+    from millrace.settings import SettingsError
+
+    try:
+        app()
+    except (StackError, SettingsError) as error:
+        print(f"millrace: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("millrace: interrupted", file=sys.stderr)
+        sys.exit(130)

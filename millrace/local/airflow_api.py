@@ -1,0 +1,77 @@
+"""The few questions and orders that `millrace up` has for Airflow's REST API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from millrace.local.credentials import ADMIN_PASSWORD, ADMIN_USER
+from millrace.local.errors import StackError
+from millrace.settings import Settings
+
+COMPONENTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
+
+
+class AirflowApi:
+    """Airflow's API, logged in as the stack's admin. Every method may raise StackError."""
+
+    def __init__(self, settings: Settings, secrets: dict[str, str]) -> None:
+        self._client = httpx.Client(base_url=settings.airflow_url, timeout=20, trust_env=False)
+        self._password = secrets[ADMIN_PASSWORD]
+
+    def unhealthy(self) -> list[str] | None:
+        """The components that do not report healthy; None when the server does not answer yet."""
+        try:
+            answer = self._client.get("/api/v2/monitor/health", timeout=3)
+        except httpx.HTTPError:
+            return None
+        if answer.status_code != 200:
+            return None
+        said = answer.json()
+        return [name for name in COMPONENTS if (said.get(name) or {}).get("status") != "healthy"]
+
+    def has_dag(self, dag_id: str) -> bool:
+        """Whether Airflow has read this DAG's file already."""
+        return self._ask("GET", f"/api/v2/dags/{dag_id}", missing_ok=True) is not None
+
+    def import_errors(self) -> list[str]:
+        """File names of DAGs that cannot be imported, each with the last line of its error."""
+        found = self._ask("GET", "/api/v2/importErrors") or {}
+        return [
+            f"{error['filename']}: {error['stack_trace'].strip().splitlines()[-1]}"
+            for error in found.get("import_errors", [])
+        ]
+
+    def trigger(self, dag_id: str) -> str:
+        """Begin a run of a DAG by hand; returns its run id."""
+        run = self._ask("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None})
+        return str((run or {})["dag_run_id"])
+
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        """queued, running, success or failed."""
+        return str((self._ask("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}") or {})["state"])
+
+    def _ask(
+        self, method: str, path: str, body: dict[str, Any] | None = None, *, missing_ok: bool = False
+    ) -> dict[str, Any] | None:
+        try:
+            if "Authorization" not in self._client.headers:
+                self._log_in()
+            answer = self._client.request(method, path, json=body)
+            if answer.status_code == 401:  # a token lasts a day; a restarted stack may have another key
+                self._log_in()
+                answer = self._client.request(method, path, json=body)
+        except httpx.HTTPError as error:
+            raise StackError(f"Airflow does not answer at {self._client.base_url} ({error})") from None
+        if answer.status_code == 404 and missing_ok:
+            return None
+        if answer.is_error:
+            raise StackError(f"Airflow refuses {method} {path}: {answer.status_code} {answer.text[:300]}")
+        return dict(answer.json())
+
+    def _log_in(self) -> None:
+        answer = self._client.post("/auth/token", json={"username": ADMIN_USER, "password": self._password})
+        if answer.is_error:
+            raise StackError(f"Airflow refuses the stack's own password ({answer.status_code})")
+        self._client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"

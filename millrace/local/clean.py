@@ -1,0 +1,32 @@
+"""Removing all state of a home: topics, published hours, checkpoints, Airflow's database, logs, secrets."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from millrace.local.errors import StackError
+from millrace.local.jars import jar_root
+from millrace.local.marker import processes_of
+from millrace.local.supervisor import Supervisor
+
+
+def cleanable(home: Path) -> list[Path]:
+    """What `clean` would remove: everything in the home but fetched jars. Raises StackError while it runs,
+    or when the directory does not look like a home of Millrace."""
+    if Supervisor(home).is_running() or processes_of(home):
+        raise StackError(f"the stack of {home} is running: `millrace down` comes first")
+    if not home.exists():
+        return []
+    if not any((home / name).exists() for name in ("settings.json", "run", "jars")):
+        raise StackError(f"{home} does not look like a directory of Millrace: nothing is removed")
+    return sorted(path for path in home.iterdir() if path != jar_root())
+
+
+def clean(home: Path) -> None:
+    """Remove it, for good."""
+    for path in cleanable(home):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

@@ -1,0 +1,60 @@
+"""Stopping the stack, in an order in which nothing is lost and nothing is left."""
+
+from __future__ import annotations
+
+import psutil
+
+from millrace.local.home import make_home, only_one
+from millrace.local.marker import end, processes_of
+from millrace.local.programs import AIRFLOW_PROGRAMS, socket_file
+from millrace.local.progress import Steps
+from millrace.local.supervisor import Supervisor
+from millrace.settings import Settings
+
+ORDER: tuple[tuple[str, tuple[str, ...], float], ...] = (
+    # Feeds hand over what they fetched; then drivers finish their micro-batches while Airflow stops beside
+    # them (left running, it would see the drivers go and start them again); the servers they need go last.
+    ("Feed", ("feed",), 40),
+    ("Streams and Airflow", ("airflow-triggerer", "airflow-scheduler", "streamhost", *AIRFLOW_PROGRAMS), 130),
+    ("S3 server", ("s3",), 30),
+    ("Kafka", ("kafka",), 45),
+)
+
+
+def down(settings: Settings, steps: Steps) -> None:
+    """Stop everything of this home. Harmless when nothing runs. Raises StackError."""
+    make_home(settings.home)
+    with only_one(settings.home):
+        stop_all(settings, steps)
+
+
+def stop_all(settings: Settings, steps: Steps) -> None:
+    """As `down`, for a caller that holds the home's lock already."""
+    supervisor = Supervisor(settings.home)
+    if supervisor.is_running():
+        known = {state.name for state in supervisor.states()}
+        for title, programs, patience in ORDER:
+            with steps.step(f"Stopping: {title}"):
+                supervisor.stop_programs([p for p in dict.fromkeys(programs) if p in known], patience)
+        supervisor.shut_down()
+    sweep(settings, steps)
+    socket_file(settings.home).unlink(missing_ok=True)
+
+
+def sweep(settings: Settings, steps: Steps) -> None:
+    """End what an earlier run left behind (after a kill -9 of its supervisord, say)."""
+    left = processes_of(settings.home)
+    if not left:
+        return
+    with steps.step("Ending what an earlier run left behind") as note:
+        note(f"{len(left)} processes")
+        supervisors = [process for process in left if _is_supervisord(process)]
+        end(supervisors, patience=30)  # first, or they would start again what is ended
+        end(processes_of(settings.home), patience=20)
+
+
+def _is_supervisord(process: psutil.Process) -> bool:
+    try:
+        return "supervisor.supervisord" in process.cmdline()
+    except psutil.Error:
+        return False

@@ -1,0 +1,55 @@
+"""The state directory of a stack and the settings of the stack in it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from millrace import settings as settings_module
+from millrace.local.errors import StackError
+from millrace.local.programs import log_dir, run_dir
+from millrace.settings import Settings, SettingsError
+
+
+def stack_settings(env: Mapping[str, str] | None = None) -> Settings:
+    """The settings of the embedded stack: its own servers and keys, whatever account the shell is set to.
+
+    MILLRACE_KAFKA, MILLRACE_S3_ENDPOINT and AWS_* of the shell may point to another deployment; the embedded
+    stack never does. Raises StackError.
+    """
+    env = os.environ if env is None else env
+    foreign = ("MILLRACE_KAFKA", "MILLRACE_S3_", "AWS_")
+    try:
+        return settings_module.load({k: v for k, v in env.items() if not k.startswith(foreign)})
+    except SettingsError as error:
+        raise StackError(str(error)) from None
+
+
+def make_home(home: Path) -> None:
+    """Make the directory and what must be in it; only this user can read it."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        home.chmod(0o700)
+        for directory in (run_dir(home), log_dir(home)):
+            directory.mkdir(exist_ok=True)
+    except OSError as error:
+        raise StackError(
+            f"cannot write to {home} ({error.strerror}): choose another place with MILLRACE_HOME"
+        ) from None
+
+
+@contextmanager
+def only_one(home: Path) -> Iterator[None]:
+    """Keep a second `up` or `down` of the same home out while one is at work."""
+    with (run_dir(home) / "command.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StackError(
+                f"another `millrace up` or `down` of {home} is at work: wait until it is done"
+            ) from None
+        os.set_inheritable(file.fileno(), False)
+        yield

@@ -1,0 +1,200 @@
+"""What `millrace status` shows: every process of the stack, and what the streams say of themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from millrace.catalog import CatalogError, load_catalog
+from millrace.local.supervisor import ProgramState, Supervisor
+from millrace.settings import Settings, SettingsError
+from millrace.store import StoreError, open_store
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+PORTS = {"kafka": "kafka", "s3": "s3", "airflow-api-server": "airflow"}
+
+
+@dataclass(frozen=True)
+class ProcessLine:
+    """One program: `since` in UTC, `memory` in bytes with all its children (shared pages shared out)."""
+
+    name: str
+    state: str
+    since: datetime | None
+    memory: int
+    port: int | None
+    pid: int | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class StreamLine:
+    """What a stream's newest driver last wrote to the store."""
+
+    name: str
+    state: str
+    heartbeat_at: datetime | None
+    records: int
+    facts: int
+    lag: int | None
+    watermark: datetime | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Overview:
+    """`store_error`: why there is nothing to say about the streams."""
+
+    running: bool
+    processes: list[ProcessLine]
+    streams: list[StreamLine]
+    store_error: str | None
+
+    @property
+    def memory(self) -> int:
+        return sum(line.memory for line in self.processes)
+
+    @property
+    def healthy(self) -> bool:
+        return self.running and all(line.state == "RUNNING" for line in self.processes)
+
+
+def look(settings: Settings) -> Overview:
+    """Ask supervisord, the kernel and the store."""
+    supervisor = Supervisor(settings.home)
+    if not supervisor.is_running():
+        return Overview(False, [], [], None)
+    states = supervisor.states()
+    processes = [_process(state, settings) for state in states]
+    own = supervisor.pid()
+    if own is not None:
+        started = datetime.fromtimestamp(psutil.Process(own).create_time(), UTC)
+        processes.append(ProcessLine("supervisor", "RUNNING", started, _memory(own, False), None, own, ""))
+    try:
+        return Overview(True, processes, _streams(settings), None)
+    except (StoreError, SettingsError, CatalogError) as error:
+        return Overview(True, processes, [], str(error))
+
+
+def as_json(overview: Overview) -> dict[str, Any]:
+    """Plain values; times as ISO 8601 in UTC, memory in bytes."""
+
+    def plain(value: Any) -> Any:
+        return value.isoformat() if isinstance(value, datetime) else value
+
+    return {
+        "running": overview.running,
+        "healthy": overview.healthy,
+        "memory": overview.memory,
+        "processes": [{k: plain(v) for k, v in vars(line).items()} for line in overview.processes],
+        "streams": [{k: plain(v) for k, v in vars(line).items()} for line in overview.streams],
+        "store_error": overview.store_error,
+    }
+
+
+def tables(overview: Overview, now: datetime) -> list[RenderableType]:
+    """The same for a terminal."""
+    from rich.table import Table
+
+    processes = Table("process", "state", "since", "memory", "port", "")
+    for line in overview.processes:
+        colour = {"RUNNING": "green", "STARTING": "yellow", "STOPPED": "dim"}.get(line.state, "red")
+        processes.add_row(
+            line.name,
+            f"[{colour}]{line.state.lower()}[/{colour}]",
+            ago(line.since, now),
+            f"{line.memory / 1e6:,.0f} MB" if line.memory else "",
+            str(line.port or ""),
+            line.reason,
+        )
+    processes.add_section()
+    processes.add_row("all", "", "", f"{overview.memory / 1e6:,.0f} MB", "", "")
+    streams = Table("stream", "driver", "heartbeat", "messages", "facts", "waiting", "watermark (UTC)", "")
+    for stream in overview.streams:
+        streams.add_row(
+            stream.name,
+            stream.state,
+            ago(stream.heartbeat_at, now),
+            f"{stream.records:,}",
+            f"{stream.facts:,}",
+            "" if stream.lag is None else f"{stream.lag:,}",
+            f"{stream.watermark:%Y-%m-%d %H:%M}" if stream.watermark else "",
+            stream.error or "",
+        )
+    found: list[RenderableType] = [processes]
+    if overview.store_error:
+        found.append(f"[red]nothing is known about the streams:[/red] {overview.store_error}")
+    elif overview.streams:
+        found.append(streams)
+    return found
+
+
+def ago(moment: datetime | None, now: datetime) -> str:
+    """'12 s', '3 min', '5 h', '2 d'; empty for None."""
+    if moment is None:
+        return ""
+    seconds = max(0, int((now - moment).total_seconds()))
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def _process(state: ProgramState, settings: Settings) -> ProcessLine:
+    port = PORTS.get(state.name)
+    return ProcessLine(
+        name=state.name,
+        state=state.state,
+        since=state.since if state.since.year > 1970 else None,
+        memory=_memory(state.pid) if state.pid else 0,
+        port=getattr(settings.ports, port) if port else None,
+        pid=state.pid,
+        reason=state.reason,
+    )
+
+
+def _memory(pid: int, with_children: bool = True) -> int:
+    """Bytes of a process; what processes share is divided among them where the system tells (Linux)."""
+    try:
+        top = psutil.Process(pid)
+        group = [top, *top.children(recursive=True)] if with_children else [top]
+    except psutil.Error:
+        return 0
+    total = 0
+    for process in group:
+        try:
+            full = process.memory_full_info()
+            total += getattr(full, "pss", 0) or full.rss
+        except psutil.Error:
+            continue
+    return total
+
+
+def _streams(settings: Settings) -> list[StreamLine]:
+    from millrace.control.status import newest_status
+
+    store = open_store(settings)
+    lines = []
+    for name in sorted(load_catalog(settings.catalog_dir).streams):
+        status = newest_status(store, name)
+        if status is None:
+            lines.append(StreamLine(name, "never started", None, 0, 0, None, None, None))
+        else:
+            lines.append(
+                StreamLine(
+                    name,
+                    status.state,
+                    status.heartbeat_at,
+                    status.records,
+                    status.facts,
+                    status.lag,
+                    status.watermark,
+                    status.error,
+                )
+            )
+    return lines

@@ -1,0 +1,162 @@
+"""The embedded stack as one object: its settings, its servers, its programs, and starting each of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from millrace.catalog import Catalog, CatalogError, load_catalog
+from millrace.local import checks
+from millrace.local.airflow_api import AirflowApi
+from millrace.local.airflow_config import write_password_file
+from millrace.local.airflow_database import ensure_database
+from millrace.local.environment import stack_environment
+from millrace.local.errors import StackError
+from millrace.local.java import Java
+from millrace.local.kafka import KafkaServer
+from millrace.local.programs import (
+    AIRFLOW_PROGRAMS,
+    Program,
+    config_file,
+    log_dir,
+    render_config,
+    stack_programs,
+)
+from millrace.local.s3 import S3Server
+from millrace.local.supervisor import Supervisor
+from millrace.settings import Settings
+from millrace.store import S3Store, open_store
+
+ENDED_BADLY = frozenset({"FATAL", "EXITED"})
+
+
+class Cancelled(Exception):
+    """Another part of the start failed or was interrupted, so this one ends too."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """`settings` must hold the S3 keys; `secrets` is what `ensure_secrets` gave."""
+
+    settings: Settings
+    secrets: dict[str, str]
+    java: Java
+    cancelled: threading.Event
+
+    @property
+    def home(self) -> Path:
+        return self.settings.home
+
+    @property
+    def supervisor(self) -> Supervisor:
+        return Supervisor(self.home)
+
+    @property
+    def kafka(self) -> KafkaServer:
+        ports = self.settings.ports
+        return KafkaServer(self.home / "kafka", ports.kafka, ports.kafka_controller)
+
+    @property
+    def s3(self) -> S3Server:
+        settings = self.settings
+        assert settings.access_key
+        assert settings.secret_key
+        return S3Server(self.home / "s3", settings.ports.s3, settings.access_key, settings.secret_key)
+
+    @property
+    def store(self) -> S3Store:
+        return open_store(self.settings)
+
+    @property
+    def api(self) -> AirflowApi:
+        return AirflowApi(self.settings, self.secrets)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return stack_environment(self.settings, self.secrets, self.java)
+
+    def programs(self) -> list[Program]:
+        return stack_programs(self.settings, self.kafka.command(), self.s3.command())
+
+    def catalog(self) -> Catalog:
+        """Raises StackError for a catalog that cannot be used."""
+        try:
+            return load_catalog(self.settings.catalog_dir)
+        except CatalogError as error:
+            raise StackError(str(error)) from None
+
+    def configure(self) -> None:
+        """Write every configuration file and start supervisord, with no program yet."""
+        self.catalog()  # a mistake in it is said now, not by a program that dies of it
+        checks.check_ports(
+            {f"MILLRACE_PORT_{name.upper()}": port for name, port in vars(self.settings.ports).items()}
+        )
+        config_file(self.home).write_text(render_config(self.home, self.programs()), encoding="utf-8")
+        self.s3.prepare()
+        write_password_file(self.settings, self.secrets)
+        self.supervisor.start(self.environment)
+
+    def start_kafka(self) -> None:
+        """Kafka, answering, with the catalog's topics."""
+        from millrace.kafka_topics import KafkaUnavailable, TopicError, ensure_topics
+
+        self.kafka.prepare()
+        self.supervisor.start_program("kafka")
+        self.wait_for(self.kafka.is_ready, "kafka", 60)
+        try:
+            ensure_topics(self.settings.kafka, self.catalog().topics)
+        except (TopicError, KafkaUnavailable) as error:
+            raise StackError(str(error)) from None
+
+    def start_s3(self) -> None:
+        """The S3 server, answering, with the bucket."""
+        self.supervisor.start_program("s3")
+        self.wait_for(self.s3.is_ready, "s3", 60)
+        self.store.ensure_bucket()
+
+    def migrate_airflow(self) -> bool:
+        """Airflow's database as its version needs it; True when there was something to do."""
+        return ensure_database(self.settings, self.environment, log_dir(self.home) / "airflow-database.log")
+
+    def start_airflow(self) -> None:
+        """Airflow's four components, all reporting healthy."""
+        for program in AIRFLOW_PROGRAMS:
+            self.supervisor.start_program(program)
+        api = self.api
+        self.wait_for(lambda: api.unhealthy() == [], "airflow-api-server", 180, watched=AIRFLOW_PROGRAMS)
+
+    def wait_for(
+        self,
+        condition: Callable[[], object],
+        program: str,
+        timeout: float,
+        *,
+        what: str = "",
+        watched: tuple[str, ...] = (),
+    ) -> None:
+        """Poll until true. Raises StackError when a watched program ends or `timeout` (seconds) is over."""
+        deadline = time.monotonic() + timeout
+        while not condition():
+            if self.cancelled.is_set():
+                raise Cancelled
+            for name in watched or (program,):
+                state = self.supervisor.state(name)
+                if state.state in ENDED_BADLY:
+                    raise StackError(f"{name} does not stay up{self.last_words(name)}")
+            if time.monotonic() > deadline:
+                waited = what or f"{program} to answer"
+                raise StackError(f"waited {timeout:.0f} s in vain for {waited}{self.last_words(program)}")
+            time.sleep(0.2)
+
+    def last_words(self, program: str) -> str:
+        """The last line of a program's log, and where the rest is, to end an error message with."""
+        try:
+            text = (log_dir(self.home) / f"{program}.log").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            text = ""
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        last = f": {lines[-1][:200]}" if lines else ""
+        return f"{last} (more with `millrace logs {program}`)"
