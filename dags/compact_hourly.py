@@ -1,0 +1,104 @@
+"""Every due hour of every dataset is folded and published: each hour by itself, by hand, or a single one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import DAG, Asset, AssetAlias, Param, get_current_context, task
+from millrace_airflow import compaction_tasks, policy
+
+from millrace import settings
+from millrace.catalog import load_catalog
+
+DOCS = """
+### compact_hourly
+
+Streams write small Parquet objects to `landing/`. This DAG joins them into one object per hour,
+`<dataset>/YYYY/MM/DD/HH/part-0.parquet` (UTC), which is what readers see.
+
+**Runs** at {minute} minutes past each hour (an hour is due five minutes after its end), and by hand: *Trigger*
+without anything filled in publishes whatever is due now; with an *hour*, that hour alone, due or not.
+
+**Tasks.** `plan` lists the due hours; `compact` publishes them, one mapped task for up to 24 hours of a
+dataset, one at a time (pool `publish`); `announce` emits one asset event per published hour, with
+`hour`, `rev`, `status` (provisional, final, amending) and `rows`; `report` sums up, also when nothing was due.
+
+**When it is red.** `report` lists every hour that failed, and why. The other hours are published, and nothing
+is lost: what landed stays there until it is published, and the next run tries again by itself.
+
+| the log says | look at | usual cause |
+|---|---|---|
+| `not a whole hour`, `has not ended` | the form | an hour that cannot be published; the text names one that can |
+| no answer from the store | `millrace status`, `millrace logs NAME=s3` | the store is away or its disk is full |
+| an object that cannot be read | the object that is named | written by other code; move it aside, then run again |
+| `compact` waits and waits | *Admin, Pools*: `publish`, 1 slot | the pool was deleted: `millrace up` makes it |
+
+**Past incidents.** None yet.
+"""
+
+MINUTE = 6
+"""Hours are due five minutes after their end."""
+
+here = settings.load()
+catalog = load_catalog(here.catalog_dir)
+assets = {
+    name: Asset(
+        name=name, uri="s3://" + "/".join(filter(None, [here.bucket, here.prefix.strip("/"), spec.prefix]))
+    )
+    for name, spec in catalog.datasets.items()
+}
+# One task may emit many events only through an alias: an asset itself gets one event per task.
+published_hours = AssetAlias("published_hours")
+
+with DAG(
+    dag_id="compact_hourly",
+    description="Publishes every due hour of every dataset",
+    doc_md=DOCS.format(minute=MINUTE),
+    schedule=f"{MINUTE} * * * *",
+    start_date=policy.START,
+    catchup=False,
+    max_active_runs=1,
+    tags={policy.PUBLISH},
+    # No retries: an hour that failed is due again in the next run, and a second attempt at a task would
+    # forget which hours the first one has published, before they are announced.
+    default_args=policy.default_args(retries=0),
+    params={
+        "dataset": Param(
+            None,
+            type=["null", "string"],
+            enum=[None, *sorted(catalog.datasets)],
+            title="Dataset",
+            description="Empty: all of them.",
+        ),
+        "hour": Param(
+            None,
+            type=["null", "string"],
+            format="date-time",
+            title="A single hour",
+            description="Empty: every hour that is due. Otherwise the beginning of an hour in UTC, such as "
+            "2026-03-01T14:00:00Z; it is published again, due or not.",
+        ),
+    },
+) as dag:
+
+    @task(retries=2)
+    def plan() -> list[dict[str, Any]]:
+        """Which hours are to be published."""
+        return compaction_tasks.plan(get_current_context())
+
+    @task(pool=policy.PUBLISH_POOL, map_index_template="{{ task.op_kwargs['chunk']['name'] }}")
+    def compact(chunk: dict[str, Any]) -> None:
+        """Publish up to 24 hours of one dataset."""
+        compaction_tasks.compact(get_current_context(), chunk)
+
+    @task(trigger_rule="all_done", retries=2, inlets=list(assets.values()), outlets=[published_hours])
+    def announce() -> int:
+        """One asset event for each published hour."""
+        return compaction_tasks.announce(get_current_context(), published_hours, assets)
+
+    @task(trigger_rule="all_done")
+    def report() -> str:
+        """What was published, what failed and what to do."""
+        return compaction_tasks.report(get_current_context())
+
+    compact.expand(chunk=plan()) >> announce() >> report()

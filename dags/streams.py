@@ -1,0 +1,80 @@
+"""One DAG per stream of the catalog: deployed and supervised for as long as the DAG is not paused."""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG
+from millrace_airflow import policy
+from millrace_airflow.operator import SuperviseStreamOperator
+
+from millrace import settings
+from millrace.catalog import StreamSpec, load_catalog
+
+DOCS = """
+### stream `{name}`
+
+{description}
+
+Reads the topic `{topic}`, writes facts of the dataset `{dataset}` (app `spark_apps/{app}.py`).
+
+**What this DAG does.** The stream is a Spark driver of its own, apart from Airflow. A run is a *shift* of
+about {shift}: it deploys the stream if it never was, then watches its heartbeat and progress from the
+triggerer, starts or restarts the driver when it must, and ends with a report (log and XCom of `supervise`).
+The next shift begins at once, so the grid is the stream's health history.
+
+**What it does not do.** Pausing this DAG, clearing or marking a task, or stopping Airflow never stops the
+stream; it only goes unwatched (the stream host still restarts a crashed driver a few times). The stream does
+what `control/{name}/desired.json` says: running or stopped.
+
+**When a shift is red.** The stream was unhealthy for more than a tenth of it; the last line of the log of
+`supervise` says for how long and why. Nothing needs to be cleared: the next shift is already at it.
+
+| the log says | look at | usual cause |
+|---|---|---|
+| `failed`, or attempts that go up | what the driver printed: `{log}` | the exception is at the end of it |
+| `bad configuration` | the same file, its last line | the catalog, a missing topic, a checkpoint of other code |
+| `poisoned` | the same file | one micro-batch fails each time; a record that the app cannot take |
+| `silent` | `millrace status`, free memory and disk | the machine is overloaded, or the store is away |
+| `stalled` | Kafka and the store: `millrace status` | the query hangs: the lag grows, the batch number does not |
+| `the stream host does not answer` | `millrace logs NAME=streamhost` | it was stopped: `millrace up` |
+| `supervision cannot work` | the store: `millrace logs NAME=s3` | the store is away; the driver goes on |
+
+**Past incidents.** None yet.
+"""
+
+
+def stream_dag(spec: StreamSpec, log: str) -> DAG:
+    with DAG(
+        dag_id=f"stream__{spec.name}",
+        description=spec.description or f"Keeps the stream {spec.name} running",
+        doc_md=DOCS.format(
+            name=spec.name,
+            description=spec.description,
+            topic=spec.topic,
+            dataset=spec.dataset,
+            app=spec.app,
+            shift=f"{spec.shift.total_seconds() / 60:.0f} min",
+            log=log,
+        ),
+        schedule="@continuous",
+        start_date=policy.START,
+        catchup=False,
+        max_active_runs=1,
+        tags={policy.STREAM},
+        # Retries are for what hits the task itself, such as a trigger that cannot be loaded: a run that
+        # failed at once would be followed by the next one at once.
+        default_args=policy.default_args(retries=3),
+    ) as dag:
+        SuperviseStreamOperator(task_id="supervise", spec=spec, priority_weight=10)
+    return dag
+
+
+def stream_dags() -> list[DAG]:
+    from millrace.control.streamhost import log_file
+
+    here = settings.load()
+    streams = load_catalog(here.catalog_dir).streams.values()
+    return [stream_dag(spec, str(log_file(here.home, spec.name))) for spec in streams]
+
+
+for stream in stream_dags():
+    globals()[stream.dag_id] = stream

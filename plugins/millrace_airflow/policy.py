@@ -1,0 +1,33 @@
+"""What is the same for every DAG: owner, tags, retries. `tests/dags` holds every DAG to it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+OWNER = "millrace"
+
+STREAM = "stream"
+PUBLISH = "publish"
+TAGS = {
+    STREAM: "keeps a streaming driver running",
+    PUBLISH: "makes the hours that readers see",
+}
+"""The closed set: a tag that only one DAG has helps nobody to find it."""
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+"""In the past, so that a DAG begins when it is seen; without catch-up nothing else follows from it."""
+
+PUBLISH_POOL = "publish"
+"""One slot: the embedded S3 server's conditional PUT is not atomic, so publishers take turns."""
+
+
+def default_args(retries: int) -> dict[str, Any]:
+    """What every task has. `retries` is stated by each DAG, since it depends on what a repeat does."""
+    return {
+        "owner": OWNER,
+        "retries": retries,
+        "retry_delay": timedelta(minutes=1),
+        "retry_exponential_backoff": 2.0,
+        "max_retry_delay": timedelta(minutes=10),
+    }
