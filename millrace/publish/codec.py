@@ -96,7 +96,8 @@ def decode_hour(body: bytes, dataset: DatasetSpec, where: str) -> HourState:
 def _parquet(rows: pl.DataFrame, dataset: DatasetSpec, footer: dict[str, Any] | None) -> bytes:
     import pyarrow.parquet as pq
 
-    table = rows.to_arrow().cast(schema_of(dataset))
+    schema = schema_of(dataset)
+    table = rows.select(schema.names).to_arrow().cast(schema)
     if footer is not None:
         table = table.replace_schema_metadata({FOOTER_KEY: json.dumps(footer, sort_keys=True)})
     body = io.BytesIO()

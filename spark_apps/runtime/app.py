@@ -1,0 +1,80 @@
+"""The command line that every streaming app has: which spec to run, where, and what an exit means."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from millrace import settings
+from millrace.catalog import CatalogError, StreamSpec, load_catalog
+from millrace.control import exit_codes
+from millrace.settings import SettingsError
+from spark_apps.runtime.keyed_fold import KeyedFold
+
+
+def run_app(
+    name: str, fold_of: Callable[[StreamSpec], KeyedFold], arguments: Sequence[str] | None = None
+) -> int:
+    """Run a stateful app; return its exit code. `fold_of` makes the transform from the stream's spec."""
+    options = _parser(name).parse_args(arguments)
+    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)sZ %(levelname)-7s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S"
+    )
+    logging.getLogger("py4j").setLevel(logging.WARNING)
+    try:
+        found = settings.load()
+        catalog = load_catalog(found.catalog_dir)
+        spec = _spec_file(options.spec) if options.spec else catalog.streams[options.stream]
+        if spec.dataset not in catalog.datasets:
+            raise CatalogError(f"{options.spec}: dataset {spec.dataset!r} is not in catalog/datasets.yaml")
+    except (SettingsError, CatalogError) as error:
+        logging.error("%s: %s", name, error)
+        return exit_codes.BAD_CONFIGURATION
+    except KeyError:
+        logging.error("%s: catalog/streams.yaml has no stream %r", name, options.stream)
+        return exit_codes.BAD_CONFIGURATION
+    from spark_apps.runtime.stream_driver import StreamDriver
+
+    try:
+        driver = StreamDriver(spec, catalog.datasets[spec.dataset], found, fold_of(spec), options.revision)
+    except SettingsError as error:
+        logging.error("%s: %s", name, error)
+        return exit_codes.BAD_CONFIGURATION
+    return driver.run()
+
+
+def main(name: str, fold_of: Callable[[StreamSpec], KeyedFold]) -> None:
+    """`run_app` as a program: ends the process at once, whatever threads a lost JVM has left behind."""
+    code = run_app(name, fold_of)
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _parser(name: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m spark_apps.{name}", description=f"Run the stream app {name}."
+    )
+    parser.add_argument("--stream", default=name, help="which entry of catalog/streams.yaml to run")
+    parser.add_argument("--spec", type=Path, help="a JSON file with the entry, instead of the catalog's")
+    parser.add_argument("--revision", type=int, default=0, help="the spec_revision that this driver runs")
+    return parser
+
+
+def _spec_file(path: Path) -> StreamSpec:
+    try:
+        return StreamSpec.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise CatalogError(f"{path} is missing") from None
+    except (ValueError, ValidationError) as error:
+        raise CatalogError(f"{path}: {error}") from None

@@ -1,0 +1,33 @@
+"""Why a driver ends, each with the exit code that tells the stream host what to do about it."""
+
+from __future__ import annotations
+
+from millrace.control import exit_codes
+
+
+class DriverError(Exception):
+    """A deliberate end of a driver; the message says what was wrong, where, and what to do."""
+
+    exit_code = 1
+
+
+class BadConfiguration(DriverError):
+    """The catalog, the environment or the checkpoint does not allow this driver to run."""
+
+    exit_code = exit_codes.BAD_CONFIGURATION
+
+
+class Fenced(DriverError):
+    """Another driver has taken over."""
+
+    exit_code = exit_codes.FENCED
+
+
+class PoisonedBatch(DriverError):
+    """One micro-batch fails each time it is tried."""
+
+    exit_code = exit_codes.POISONED_BATCH
+
+
+class StopRequested(Exception):
+    """Not an error: the driver was asked to stop before it began another micro-batch."""

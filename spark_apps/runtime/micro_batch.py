@@ -1,0 +1,162 @@
+"""One micro-batch on the executors: fold each bucket, write facts, rejects and state; report one line.
+
+Everything written has a name that a retry repeats and a content that a retry reproduces, so a task may
+run twice, or on two drivers at once, without harm. Nothing counts until the driver commits the manifest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pyarrow as pa
+
+from millrace import settings
+from millrace.catalog import DatasetSpec
+from millrace.publish.landing import write_facts
+from millrace.publish.version import Version
+from millrace.store import S3Store, open_store
+from spark_apps.runtime.carried_state import PackRef, get_pack, put_pack
+from spark_apps.runtime.clock import SourceClock
+from spark_apps.runtime.keyed_fold import RECORDS, KeyedFold
+from spark_apps.runtime.rejected import write_rejected
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+CACHED_STATES = 4
+
+
+@dataclass(frozen=True)
+class BatchTask:
+    """What an executor must know; pickled into each task. Secrets are not: they are in its environment."""
+
+    fold: KeyedFold
+    stream: str
+    topic: str
+    dataset: DatasetSpec
+    generation: int
+    batch: int
+    buckets: int
+    packs: dict[int, PackRef]
+
+
+@dataclass(frozen=True)
+class BucketSummary:
+    """What one bucket did: the only thing that reaches the driver."""
+
+    bucket: int
+    pack: PackRef
+    next_offsets: dict[str, int]
+    first_offsets: dict[str, int]
+    clocks: dict[str, SourceClock]
+    fact_hours: list[int]
+    records: int
+    observations: int
+    facts: int
+    rejected: dict[str, int]
+    seconds: dict[str, float]
+
+
+def run_micro_batch(records: DataFrame, task: BatchTask) -> list[BucketSummary]:
+    """Fold a micro-batch of Kafka records (key, value, partition, offset, timestamp) on the executors."""
+    from pyspark.sql import functions as F
+
+    columns = [F.col(name) for name in RECORDS]
+    if task.buckets == 1:  # everything in one task, without a shuffle
+        bucketed = records.select(*columns, F.lit(0).alias("bucket")).coalesce(1)
+    else:
+        bucket = F.pmod(F.xxhash64("key"), F.lit(task.buckets)).cast("int").alias("bucket")
+        bucketed = records.select(*columns, bucket).repartition(task.buckets, "bucket")
+    rows = bucketed.mapInArrow(partial(_run_task, task), "summary string").collect()
+    return sorted((_from_json(row.summary) for row in rows), key=lambda summary: summary.bucket)
+
+
+def _run_task(task: BatchTask, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    received = [batch for batch in batches if batch.num_rows]
+    if not received:
+        return
+    records = pl.DataFrame(pl.from_arrow(pa.Table.from_batches(received)))
+    records = records.with_columns(pl.col("timestamp").dt.epoch("ms")).sort("partition", "offset")
+    for (bucket,), part in sorted(records.partition_by("bucket", as_dict=True).items()):
+        summary = fold_bucket(task, int(bucket), part.select(list(RECORDS)), _store())
+        yield pa.RecordBatch.from_pydict({"summary": [_to_json(summary)]})
+
+
+def fold_bucket(task: BatchTask, bucket: int, records: pl.DataFrame, store: S3Store) -> BucketSummary:
+    """Fold one bucket's records (RECORDS, in order) and write what comes of it."""
+    marks = [time.perf_counter()]
+    state = _state(task, bucket, store)
+    marks.append(time.perf_counter())
+    done = task.fold.fold(state, records)
+    marks.append(time.perf_counter())
+    hours = write_facts(store, task.dataset, done.facts, Version(0, task.generation, task.batch), bucket)
+    write_rejected(store, task, bucket, records, done.rejected)
+    marks.append(time.perf_counter())
+    body = task.fold.pack(done.state)
+    pack = put_pack(store, task.stream, task.generation, task.batch, bucket, body)
+    _remember(pack.sha256, done.state)
+    marks.append(time.perf_counter())
+    spans = records.group_by("partition").agg(first=pl.col("offset").min(), last=pl.col("offset").max())
+    return BucketSummary(
+        bucket=bucket,
+        pack=pack,
+        next_offsets={str(partition): last + 1 for partition, _, last in sorted(spans.iter_rows())},
+        first_offsets={str(partition): first for partition, first, _ in sorted(spans.iter_rows())},
+        clocks=dict(done.clocks),
+        fact_hours=[int(hour.timestamp()) // 3600 for hour in hours],
+        records=records.height,
+        observations=done.observations,
+        facts=done.facts.height,
+        rejected=dict(sorted(done.rejected.group_by("reason").len().iter_rows())),
+        seconds={
+            name: round(end - start, 4)
+            for name, start, end in zip(("load", "fold", "write", "state"), marks, marks[1:], strict=False)
+        },
+    )
+
+
+# Worker processes are reused, so the state a bucket wrote in the last batch is mostly still here. Keyed by
+# content: a state that another process, or another attempt, carried on can never be taken for it.
+_states: OrderedDict[str, Any] = OrderedDict()
+_stores: dict[int, S3Store] = {}
+
+
+def _state(task: BatchTask, bucket: int, store: S3Store) -> Any:
+    ref = task.packs.get(bucket)
+    if ref is None:
+        return task.fold.empty()
+    if ref.sha256 in _states:
+        return _states[ref.sha256]
+    return task.fold.unpack(get_pack(store, ref))
+
+
+def _remember(digest: str, state: Any) -> None:
+    _states[digest] = state
+    while len(_states) > CACHED_STATES:
+        _states.popitem(last=False)
+
+
+def _store() -> S3Store:
+    return _stores.setdefault(os.getpid(), open_store(settings.load()))
+
+
+def _to_json(summary: BucketSummary) -> str:
+    fields = dict(vars(summary))
+    fields["pack"] = summary.pack.model_dump()
+    fields["clocks"] = {name: [c.newest_at, c.heard_at, c.ended] for name, c in summary.clocks.items()}
+    return json.dumps(fields)
+
+
+def _from_json(text: str) -> BucketSummary:
+    fields = json.loads(text)
+    fields["pack"] = PackRef(**fields["pack"])
+    fields["clocks"] = {name: SourceClock(*clock) for name, clock in fields["clocks"].items()}
+    return BucketSummary(**fields)

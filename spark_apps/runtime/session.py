@@ -1,0 +1,54 @@
+"""The Spark session of a driver: UTC, loopback only, a small heap, the locked connector jars."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from millrace.catalog import StreamSpec
+from millrace.local.jars import jar_paths
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+LOG_CONFIG = Path(__file__).with_name("log4j2.properties")
+
+
+def start_session(spec: StreamSpec, scratch: Path) -> SparkSession:
+    """A session for one stream; `scratch` takes Spark's temporary files."""
+    from pyspark.sql import SparkSession
+
+    # Executors in local mode are forked from here; without this Spark takes whatever `python3` is first.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    scratch.mkdir(parents=True, exist_ok=True)
+    jars = os.pathsep.join(str(path) for path in jar_paths("spark"))
+    builder = SparkSession.builder.appName(f"millrace-{spec.name}").master(spec.master)
+    for name, value in {**_defaults(spec, scratch, jars), **spec.spark_conf}.items():
+        builder = builder.config(name, value)
+    return builder.getOrCreate()
+
+
+def _defaults(spec: StreamSpec, scratch: Path, jars: str) -> dict[str, str]:
+    return {
+        "spark.driver.memory": spec.driver_memory,
+        "spark.driver.extraClassPath": jars,
+        "spark.executor.extraClassPath": jars,
+        # The first compiler alone starts twice as fast, and the heavy work is outside the JVM.
+        "spark.driver.extraJavaOptions": (
+            f"-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Dlog4j2.configurationFile=file:{LOG_CONFIG} "
+            f"-Djava.io.tmpdir={scratch}"
+        ),
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.ui.enabled": "false",
+        "spark.local.dir": str(scratch),
+        "spark.sql.warehouse.dir": str(scratch / "warehouse"),
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.shuffle.partitions": str(max(2, spec.buckets)),
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.sql.streaming.minBatchesToRetain": "10",
+        "spark.sql.adaptive.enabled": "false",
+    }

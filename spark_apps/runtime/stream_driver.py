@@ -1,0 +1,257 @@
+"""The life of a driver: claim an epoch, open the checkpoint, run the query, commit batch by batch, end.
+
+Python is the top process and the JVM its child, so that signals and exit codes are ours: a SIGTERM, a
+desired state of *stopped* or a newer driver ends the query between two micro-batches, and a JVM that is
+gone ends the Python side at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from millrace.catalog import DatasetSpec, StreamSpec
+from millrace.control.epochs import claim_epoch
+from millrace.control.status import DriverState
+from millrace.publish.landing import SealConflict, write_seals
+from millrace.publish.version import Version
+from millrace.settings import Settings
+from millrace.store import StoreUnavailable, open_store
+from spark_apps.runtime.batch_commit import next_commit
+from spark_apps.runtime.carried_state import CarriedState, StateConflict
+from spark_apps.runtime.checkpoint import Checkpoint, open_checkpoint
+from spark_apps.runtime.clock import HOUR, as_datetime
+from spark_apps.runtime.errors import DriverError, Fenced, PoisonedBatch, StopRequested
+from spark_apps.runtime.kafka_source import TopicOffsets, check_still_held, read_topic, starting_offsets
+from spark_apps.runtime.keyed_fold import KeyedFold
+from spark_apps.runtime.micro_batch import BatchTask, run_micro_batch
+from spark_apps.runtime.poison import FailureCount
+from spark_apps.runtime.progress import Progress
+from spark_apps.runtime.reporter import Reporter
+from spark_apps.runtime.session import start_session
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.streaming import StreamingQuery
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY = 0.25
+"""Seconds between looks at the query; each is a round trip to the JVM and shows whether it still lives."""
+STORE_PATIENCE = 5
+"""Attempts at one micro-batch while the store does not answer, 1 + 2 + 4 + 8 s apart: a restart of the
+store must not cost a restart of the driver."""
+
+
+class StreamDriver:
+    """One driver of one stream, from `run()` to its exit code."""
+
+    def __init__(
+        self, spec: StreamSpec, dataset: DatasetSpec, settings: Settings, fold: KeyedFold, spec_revision: int
+    ) -> None:
+        self._spec = spec
+        self._dataset = dataset
+        self._settings = settings
+        self._fold = fold
+        self._store = open_store(settings)
+        self._home = settings.home / "streams" / spec.name
+        self._revision = spec_revision
+        self._progress = Progress()
+        self._stopping = threading.Event()
+        self._fenced_by = 0
+        self._failure: BaseException | None = None
+
+    def run(self) -> int:
+        """Run until told to stop; return the exit code (see control/exit_codes.py)."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._ask_to_stop("asked to stop by a signal"))
+        epoch = claim_epoch(self._store, self._spec.name, spec_revision=self._revision)
+        log.info("%s: driver epoch %d", self._spec.name, epoch)
+        reporter = Reporter(
+            self._store,
+            self._spec,
+            driver_epoch=epoch,
+            spec_revision=self._revision,
+            progress=self._progress,
+            on_stop=self._ask_to_stop,
+            on_fenced=self._fence,
+        )
+        reporter.start()
+        state, code, words = self._run_guarded(reporter)
+        reporter.end(state, code, words)
+        log.log(
+            logging.ERROR if code else logging.INFO, "%s: %s (exit %d)", self._spec.name, words or state, code
+        )
+        return code
+
+    def _run_guarded(self, reporter: Reporter) -> tuple[DriverState, int, str | None]:
+        try:
+            self._run_query(reporter)
+        except DriverError as error:
+            return ("fenced" if isinstance(error, Fenced) else "failed"), error.exit_code, str(error)
+        except Exception as error:
+            log.exception("%s: the driver failed", self._spec.name)
+            return "failed", 1, f"{type(error).__name__}: {str(error)[:2000]}"
+        if self._fenced_by:
+            return "fenced", Fenced.exit_code, f"driver epoch {self._fenced_by} has taken over"
+        return "stopped", 0, None
+
+    def _run_query(self, reporter: Reporter) -> None:
+        topic = TopicOffsets(self._settings.kafka, self._spec.topic)
+        partitions = topic.partitions()
+        checkpoint = open_checkpoint(self._store, self._spec, self._home / "checkpoint")
+        state = CarriedState(self._store, self._spec.name, checkpoint.generation)
+        last = checkpoint.last_committed()
+        resumed = checkpoint.base if last is None else state.manifest(last)
+        if resumed is not None:
+            check_still_held(self._spec.topic, resumed.offsets, topic.bounds(partitions))
+            self._progress.resumed(resumed.offsets)
+        if last is not None:
+            state.sweep(last)
+        reporter.watch_topic(topic, partitions, checkpoint.generation)
+        spark = start_session(self._spec, self._home / "scratch")
+        offsets = checkpoint.base.offsets if checkpoint.base else None
+        records = read_topic(
+            spark, self._spec, self._settings.kafka, starting_offsets(self._spec.topic, partitions, offsets)
+        )
+        query = (
+            records.writeStream.queryName(self._spec.name)
+            .option("checkpointLocation", f"file://{checkpoint.spark_directory}")
+            .trigger(processingTime=f"{int(self._spec.trigger.total_seconds() * 1000)} milliseconds")
+            .foreachBatch(self._committer(checkpoint, state, reporter))
+            .start()
+        )
+        log.info("%s: running, generation %d", self._spec.name, checkpoint.generation)
+        reporter.now("running")
+        self._attend(query, reporter)
+        self._close(spark)
+
+    def _attend(self, query: StreamingQuery, reporter: Reporter) -> None:
+        """Wait for the query to end, or for a reason to end it; then end it between two micro-batches."""
+        while query.isActive and not self._stopping.wait(LOOK_EVERY):
+            pass
+        if self._stopping.is_set():
+            reporter.now("stopping")
+            deadline = time.monotonic() + self._spec.stop_within.total_seconds()
+            while query.isActive and query.status["isTriggerActive"] and time.monotonic() < deadline:
+                time.sleep(LOOK_EVERY)
+            query.stop()
+            self._raise_failure()
+            return
+        self._raise_failure()
+        error = query.exception()
+        raise RuntimeError(f"the query ended by itself: {error}")
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None and not isinstance(self._failure, StopRequested):
+            raise self._failure
+
+    def _committer(
+        self, checkpoint: Checkpoint, state: CarriedState, reporter: Reporter
+    ) -> Callable[[DataFrame, int], None]:
+        failures = FailureCount(self._home / "failing-batch.json")
+
+        def commit_batch(records: DataFrame, batch: int) -> None:
+            if self._stopping.is_set():
+                self._failure = StopRequested()
+                raise self._failure
+            try:
+                self._patiently(lambda: self._commit_batch(records, batch, checkpoint, state))
+                if batch == 0 or self._progress.snapshot()["batches"] == 1:
+                    reporter.nudge()
+                failures.clear()
+            except (StateConflict, SealConflict) as error:
+                self._failure = Fenced(str(error))
+                raise self._failure from error
+            except DriverError as error:
+                self._failure = error
+                raise
+            except StoreUnavailable as error:
+                self._failure = error
+                raise
+            except Exception as error:
+                times = failures.add(batch)
+                self._failure = PoisonedBatch(_poisoned(batch, times, error)) if times >= 3 else error
+                raise
+
+        return commit_batch
+
+    def _commit_batch(
+        self, records: DataFrame, batch: int, checkpoint: Checkpoint, state: CarriedState
+    ) -> None:
+        started = time.monotonic()
+        if state.manifest(batch) is not None:
+            return  # committed before a crash: its facts, seals and state are all written
+        before = checkpoint.base if batch == 0 else state.manifest(batch - 1)
+        if before is None and batch > 0:
+            raise StateConflict(
+                f"batch {batch} has nothing to go on from: the state of batch {batch - 1} is missing"
+            )
+        task = BatchTask(
+            fold=self._fold,
+            stream=self._spec.name,
+            topic=self._spec.topic,
+            dataset=self._dataset,
+            generation=checkpoint.generation,
+            batch=batch,
+            buckets=self._spec.buckets,
+            packs=before.packs if before else {},
+        )
+        summaries = run_micro_batch(records, task)
+        commit = next_commit(self._spec, checkpoint.generation, batch, before, summaries)
+        write_seals(
+            self._store,
+            self._dataset,
+            self._spec.name,
+            [_hour(hour) for hour in commit.sealing.hours],
+            Version(0, checkpoint.generation, batch),
+        )
+        state.commit(commit.manifest)
+        self._progress.batch_done(commit, summaries, time.monotonic() - started)
+
+    def _patiently(self, attempt: Callable[[], None]) -> None:
+        """Try again while only the store is away; everything a batch writes may be written twice."""
+        for number in range(STORE_PATIENCE):
+            try:
+                return attempt()
+            except Exception as error:
+                is_store = isinstance(error, StoreUnavailable) or "StoreUnavailable" in str(error)
+                if not is_store or number == STORE_PATIENCE - 1 or self._stopping.is_set():
+                    raise
+                log.warning(
+                    "%s: the store does not answer, trying again: %s", self._spec.name, str(error)[:300]
+                )
+                self._stopping.wait(2**number)
+        return None
+
+    def _ask_to_stop(self, why: str) -> None:
+        if not self._stopping.is_set():
+            log.info("%s: stopping after this micro-batch: %s", self._spec.name, why)
+            self._stopping.set()
+
+    def _fence(self, newer: int) -> None:
+        self._fenced_by = newer
+        self._ask_to_stop(f"driver epoch {newer} has taken over")
+
+    def _close(self, spark: SparkSession) -> None:
+        try:
+            spark.stop()
+        except Exception as error:
+            log.warning("%s: Spark did not close cleanly: %s", self._spec.name, error)
+
+
+def _poisoned(batch: int, times: int, error: BaseException) -> str:
+    return (
+        f"micro-batch {batch} failed {times} times, the last time with {type(error).__name__}: {str(error)[:1500]}. "
+        "Nothing of it is lost; it is read again at the next start. Mend the cause, then start the stream"
+    )
+
+
+def _hour(number: int) -> datetime:
+
+    return as_datetime(number * HOUR)

@@ -1,0 +1,102 @@
+"""Stations as a fold over Kafka records, and as a DataFrame transform over the same records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from spark_apps.runtime.clock import SourceClock
+from spark_apps.runtime.keyed_fold import RECORDS, Folded
+from spark_apps.transforms.polls import parse_polls
+from spark_apps.transforms.station_pack import pack, unpack
+from spark_apps.transforms.stations import HOUR, StationRules, StationState, step
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame
+
+HOURLY_SUMMARY = (
+    "system_id string, station_id string, window_start timestamp, window_end timestamp, total_rental bigint, "
+    "total_return bigint, observations bigint, gaps bigint, last_observed_at timestamp, bikes_at_end bigint"
+)
+"""Spark schema of the facts: one row per station and UTC hour."""
+
+
+@dataclass(frozen=True)
+class StationFold:
+    """The station step behind the runtime's interface."""
+
+    rules: StationRules
+
+    def empty(self) -> StationState:
+        return StationState()
+
+    def fold(self, state: StationState, records: pl.DataFrame) -> Folded:
+        parsed = parse_polls(records["value"].to_list(), records["key"].to_list(), records["timestamp"])
+        done = step(state, parsed.polls, self.rules)
+        return Folded(
+            state=done.state,
+            facts=hourly_summary(done.facts),
+            rejected=pl.concat([parsed.rejected, done.rejected]).sort("row"),
+            clocks={
+                system: SourceClock(newest_at, heard_at, ended)
+                for system, newest_at, heard_at, ended in done.state.systems.iter_rows()
+            },
+            observations=int(parsed.polls["stations"].list.len().sum() or 0),
+        )
+
+    def pack(self, state: StationState) -> bytes:
+        return pack(state)
+
+    def unpack(self, body: bytes) -> StationState:
+        return unpack(body)
+
+
+def hourly_summary(totals: pl.DataFrame) -> pl.DataFrame:
+    """Totals by hour number as rows of the dataset `hourly_summary` (times are microseconds UTC)."""
+    start = pl.col("hour") * HOUR
+    return totals.select(
+        "system_id",
+        "station_id",
+        window_start=_time(start),
+        window_end=_time(start + HOUR),
+        total_rental="total_rental",
+        total_return="total_return",
+        observations="observations",
+        gaps="gaps",
+        last_observed_at=_time(pl.col("last_observed_at")),
+        bikes_at_end="bikes_at_end",
+    )
+
+
+def movements(records: DataFrame, rules: StationRules) -> DataFrame:
+    """Kafka records (key, value, partition, offset, timestamp) of whole histories to HOURLY_SUMMARY rows.
+
+    The batch side of the stream: each system's records are folded, in order, from an empty state, on the
+    executors. Rejected records are left out; the stream writes them to rejected/.
+    """
+    columns = ["key", "value", "partition", "offset", "timestamp"]
+    return records.select(columns).groupBy("key").applyInArrow(partial(_history, rules), HOURLY_SUMMARY)
+
+
+def _history(rules: StationRules, batches: Iterator[pa.RecordBatch] | pa.Table) -> pa.Table:
+    fold = StationFold(rules)
+    return fold.fold(fold.empty(), ordered_records(batches)).facts.to_arrow()
+
+
+def ordered_records(table: pa.Table) -> pl.DataFrame:
+    """Spark's Kafka records as RECORDS, in order of partition and offset."""
+    frame = pl.DataFrame(pl.from_arrow(table))
+    return (
+        frame.with_columns(pl.col("timestamp").dt.epoch("ms"))
+        .select(list(RECORDS))
+        .sort("partition", "offset")
+    )
+
+
+def _time(seconds: pl.Expr) -> pl.Expr:
+    return (seconds * 1_000_000).cast(pl.Datetime("us", "UTC"))

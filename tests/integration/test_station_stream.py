@@ -1,0 +1,196 @@
+"""Polls -> Kafka -> driver -> landing -> compaction -> read back by path, against the oracle, row by row."""
+
+from __future__ import annotations
+
+import io
+import random
+import signal
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+from millrace.control import exit_codes
+from millrace.control.epochs import claim_epoch
+from millrace.publish.codec import decode_hour
+from millrace.publish.compact import compact_hours
+from millrace.publish.due import due_hours
+from millrace.settings import Settings
+from millrace.store import open_store
+from spark_apps.runtime.carried_state import CarriedState, Manifest
+from tests.conftest import wait_until
+from tests.integration.streams import StreamUnderTest, end_of_input, make_stream, poll
+from tests.oracles.stations import Key, Message, Row, movements
+
+pytestmark = pytest.mark.stack
+T0 = 1_750_000_000 // 3600 * 3600
+
+
+@pytest.fixture
+def stream(tmp_path: Path, store_settings: Settings, kafka: str) -> StreamUnderTest:
+    return make_stream(tmp_path, store_settings, kafka, max_messages_per_batch=15)
+
+
+def city(system: str, seed: int, polls: int, start: int = T0) -> list[Message]:
+    """Random walks of 12 stations, polled about every 5 minutes, some polls missing or out of order."""
+    dice = random.Random(seed)
+    bikes = {f"st{number}": dice.randint(0, 20) for number in range(12)}
+    messages = []
+    for number in range(polls):
+        for station in bikes:
+            bikes[station] = min(20, max(0, bikes[station] + dice.choice([0, 0, 0, 1, -1, 2, -2])))
+        time_ = start + number * 300 + dice.randint(0, 20)
+        seen = tuple((name, count) for name, count in bikes.items() if dice.random() < 0.97)
+        messages.append(
+            (time_ + dice.choice([0, 0, 0, 0, 2000, 6000, 9000]), Message(system, time_, 1 << 40, seen))
+        )
+    messages.sort(key=lambda pair: pair[0])
+    return [message for _, message in messages]
+
+
+def interleaved(*histories: list[Message], seed: int = 1) -> list[Message]:
+    """Several histories in one topic, each in its own order."""
+    dice = random.Random(seed)
+    waiting = [list(history) for history in histories]
+    merged = []
+    while any(waiting):
+        merged.append(dice.choice([history for history in waiting if history]).pop(0))
+    return merged
+
+
+def read_published(stream: StreamUnderTest) -> tuple[dict[Key, Row], set[str]]:
+    """Every published row, by an ordinary Parquet reader, and the states of the hours."""
+    store = open_store(stream.settings)
+    dataset = stream.catalog.datasets["hourly_summary"]
+    rows: dict[Key, Row] = {}
+    states = set()
+    for info in store.list_objects("hourly_summary/"):
+        body = store.get(info.key).body
+        states.add(decode_hour(body, dataset, info.key).status)
+        for row in pq.read_table(io.BytesIO(body)).to_pylist():
+            hour = int(row["window_start"].timestamp()) // 3600
+            assert f"{row['window_start']:%Y/%m/%d/%H}" in info.key
+            rows[row["system_id"], row["station_id"], hour] = (
+                row["total_rental"],
+                row["total_return"],
+                row["observations"],
+                row["gaps"],
+                int(row["last_observed_at"].timestamp()),
+                row["bikes_at_end"],
+            )
+    return rows, states
+
+
+def compact(stream: StreamUnderTest) -> None:
+    store = open_store(stream.settings)
+    dataset = stream.catalog.datasets["hourly_summary"]
+    results = compact_hours(store, dataset, due_hours(store, dataset, datetime.now(UTC)))
+    assert {result.outcome for result in results} <= {"published", "unchanged"}
+
+
+def test_killed_three_times_with_two_systems_repeats_and_garbage_it_is_exact(stream: StreamUnderTest) -> None:
+    dice = random.Random(7)
+    messages = interleaved(city("north", 1, 140), city("south", 2, 140, start=T0 + 1800))
+    messages += messages[100:160]  # the same polls a second time: repeats, and some of them too late
+    records = [poll(message.system_id, message.observed_at, message.stations) for message in messages]
+    garbage = [
+        (b"north", b"not json"),
+        (b"north", b""),
+        (b"north", b'{"schema":1,"kind":"poll","system_id":"north","observed_at":5.5,"stations":[]}'),
+        (b"south", poll("north", T0, [("st1", 3)])[1]),
+        (b"north", b'{"schema":1}\n{"schema":1}'),
+        poll("north", int(time.time()) + 86_400, [("st1", 3)]),
+        poll("south", T0 + 100, [("st1", -3)]),
+    ]
+    for record in garbage:
+        records.insert(dice.randint(0, len(records)), record)
+    records += [end_of_input("north", T0), end_of_input("south", T0)]
+    truth = movements(messages, late_by=7200, max_gap=7200)
+
+    half = len(records) // 2
+    stream.send(records[:half])
+    for target in (1, half // 3, half * 2 // 3):
+        with stream.driver() as process:
+            stream.wait_for_offset(target, process)
+            time.sleep(dice.random())
+            victims = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+            for victim in dice.choice([victims, victims[:1], [v for v in victims if "java" in v.name()]]):
+                victim.send_signal(signal.SIGKILL)
+            assert process.wait(30) != 0
+            _, alive = psutil.wait_procs(victims, timeout=30)
+            assert not alive, "a driver that lost its other half must end by itself"
+    stream.send(records[half:])
+    with stream.driver() as process:
+        stream.wait_for_offset(len(records), process)
+        compact(stream)
+        rows, states = read_published(stream)
+        assert rows == truth.rows
+        assert states == {"final"}
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == exit_codes.STOPPED
+    status = stream.status()
+    assert status is not None
+    assert (status.state, status.exit_code, status.lag) == ("stopped", 0, 0)
+    totals = stream.manifest().totals
+    too_late = sum(reason == "too_late" for _, reason in truth.rejected)
+    assert totals["records"] == len(records)
+    assert totals["rejected.too_late"] == too_late > 0
+    assert totals["rejected.future"] == 1
+    assert sum(count for name, count in totals.items() if name.startswith("rejected.")) == too_late + len(
+        garbage
+    )
+    assert read_rejected(stream) >= {b"not json", b'{"schema":1}\n{"schema":1}'}
+
+
+def read_rejected(stream: StreamUnderTest) -> set[bytes]:
+    store = open_store(stream.settings)
+    values = set()
+    for info in store.list_objects("rejected/station_hourly/"):
+        table = pq.read_table(io.BytesIO(store.get(info.key).body))
+        assert table.column_names == [
+            "topic",
+            "partition",
+            "offset",
+            "timestamp",
+            "key",
+            "value",
+            "reason",
+            "detail",
+        ]
+        values |= set(table["value"].to_pylist())
+    return values
+
+
+def test_a_lost_checkpoint_costs_nothing_and_a_newer_driver_fences_the_older(stream: StreamUnderTest) -> None:
+    messages = city("north", 3, 120)
+    records = [poll(message.system_id, message.observed_at, message.stations) for message in messages]
+    stream.send(records[:60])
+    with stream.driver() as process:
+        stream.wait_for_offset(60, process)
+        claim_epoch(open_store(stream.settings), "station_hourly", spec_revision=1)
+        assert process.wait(30) == exit_codes.FENCED
+    checkpoint = stream.settings.home / "streams" / "station_hourly" / "checkpoint"
+    checkpoint.rename(checkpoint.with_name("lost"))
+    stream.send([*records[60:], end_of_input("north", T0)])
+    with stream.driver() as process:
+        stream.wait_for_offset(len(records) + 1, process)
+    assert stream.manifest().generation == 2
+    compact(stream)
+    rows, states = read_published(stream)
+    assert rows == movements(messages, late_by=7200, max_gap=7200).rows
+    assert states == {"final"}
+
+
+def test_a_topic_that_lost_what_comes_next_is_refused_in_words(stream: StreamUnderTest) -> None:
+    store = open_store(stream.settings)
+    CarriedState(store, "station_hourly", 1).commit(
+        Manifest(schema=1, stream="station_hourly", generation=1, batch=4, buckets=1, offsets={"0": 1000})
+    )
+    with stream.driver() as process:
+        wait_until(lambda: process.poll() is not None, 60, "the driver to refuse")
+        assert process.returncode == exit_codes.BAD_CONFIGURATION
+    assert "the next record is offset 1000, but Kafka ends at 0" in stream.log()
+    assert "Traceback" not in stream.log()
