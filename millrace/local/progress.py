@@ -66,4 +66,4 @@ class Steps:
     def _finish(self, task: int, line: str) -> None:
         with self._lock:
             self._live.remove_task(task)  # type: ignore[arg-type]
-            self.console.print(line, highlight=False)
+            self.console.print(line, highlight=False, soft_wrap=True)

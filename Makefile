@@ -1,0 +1,52 @@
+# Thin fronts for `bin/install` and the `millrace` command (.venv/bin/millrace --help).
+.DEFAULT_GOAL := help
+MILLRACE := .venv/bin/millrace
+PYTHON_DIRS := millrace spark_apps dags plugins tests bench
+
+.PHONY: help install up down status logs clean test test-dags check lock
+
+help: ## this text
+	@echo "Millrace: long-lived Spark streams as first-class citizens of Airflow"
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: ## .venv from the locked requirements, and the locked jars
+	@bin/install
+
+up: install ## start everything; FEED=gbfs:<address> for a real city, PORT_BASE=20000 for other ports
+	@$(MILLRACE) up $(if $(FEED),--feed '$(FEED)') $(if $(PORT_BASE),--port-base '$(PORT_BASE)')
+
+down: $(MILLRACE) ## stop everything, in order
+	@$(MILLRACE) down
+
+status: $(MILLRACE) ## processes, memory, streams
+	@$(MILLRACE) status || true
+
+logs: $(MILLRACE) ## the log of NAME=... (without it: all names)
+	@$(MILLRACE) logs $(if $(NAME),'$(NAME)')
+
+clean: $(MILLRACE) ## remove all state (asks first; YES=1 does not)
+	@$(MILLRACE) clean $(if $(YES),--yes)
+
+test: install check ## every check and every test
+	@.venv/bin/python -m pytest
+
+test-dags: ## the tests of the DAGs: no Java, no Kafka, no S3
+	@bin/install --python-only
+	@.venv/bin/python -m pytest tests/dags
+
+check: ## format, lint and types
+	@bin/install --python-only
+	@.venv/bin/ruff format --check $(wildcard $(PYTHON_DIRS))
+	@.venv/bin/ruff check $(wildcard $(PYTHON_DIRS))
+	@.venv/bin/mypy
+
+lock: ## resolve requirements.in and the list of jars anew
+	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv"; exit 1; }
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--custom-compile-command "make lock" --output-file requirements.txt requirements.in
+	@bin/install
+	@.venv/bin/python -m millrace.local.jars_lock
+
+$(MILLRACE):
+	@echo "Millrace is not installed here yet: make install"; exit 1
