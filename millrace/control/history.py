@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from typing import Literal
 
 from pydantic import Field
@@ -107,8 +108,8 @@ def unhealthy_spells(history: History, since: datetime, until: datetime) -> list
     What was before the first change on record counts as healthy: nobody has seen otherwise.
     """
     spells: list[tuple[timedelta, str]] = []
-    ends = [change.at for change in history.health[1:]] + [until]
-    for change, end in zip(history.health, ends, strict=True):
+    for change, following in zip_longest(history.health, history.health[1:]):
+        end = following.at if following else until
         span = min(end, until) - max(change.at, since)
         if not change.healthy and span > timedelta(0):
             spells.append((span, f"{change.state}: {change.reason}"))

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from millrace.control import exit_codes
+from millrace.control.decide import Observed, decide
+from millrace.control.history import History, with_start
+from millrace.control.process import ProcessState
+from tests.unit.control.samples import NOW, ago, desired, process, status
+
+NOTHING = History()
+RUNNING, STOPPED, EXITED, FATAL, BACKOFF, STARTING, STOPPING = (
+    ProcessState(name)
+    for name in ("RUNNING", "STOPPED", "EXITED", "FATAL", "BACKOFF", "STARTING", "STOPPING")
+)
+ENDED = [status("stopped"), status("failed", error="boom"), status("fenced")]
+WORKING = [
+    status("running"),
+    status("running", lag=5, last_progress_at=ago(3)),
+    status("starting", started_at=ago(9)),
+]
+
+
+def started(seconds: float, epoch_before: int = 3, times: int = 1) -> History:
+    history = NOTHING
+    for _ in range(times):
+        history = with_start(
+            history, ago(seconds), kind="start", reason="a test", epoch_before=epoch_before, jitter=0.5
+        )
+    return history
+
+
+def act(observed: Observed, history: History = NOTHING, wanted=None):
+    return decide(wanted or desired(), observed, history, NOW)
+
+
+def kind(status_=None, process_=None, history=NOTHING, wanted=None, **more):
+    return act(Observed(status_, 3, process_, **more), history, wanted).kind
+
+
+@pytest.mark.parametrize("state", [STOPPED, EXITED, FATAL])
+@pytest.mark.parametrize("observed", [None, *ENDED, status("running", age=300)])
+def test_a_driver_that_is_not_running_is_started(state, observed):
+    assert kind(observed, process(state, exit_code=1)) == "start"
+
+
+@pytest.mark.parametrize("observed", WORKING)
+def test_a_driver_at_work_is_left_alone(observed):
+    assert kind(observed, process(RUNNING)) == "leave"
+    assert kind(observed) == "leave"
+
+
+def test_a_stalled_driver_is_left_alone_but_said_to_be_stalled():
+    action = act(Observed(status(lag=9, last_progress_at=ago(900)), 3, process(RUNNING)))
+    assert action.kind == "leave"
+    assert "nothing has moved" in action.reason
+
+
+@pytest.mark.parametrize("state", [STARTING, BACKOFF, STOPPING])
+@pytest.mark.parametrize("observed", [None, *ENDED, *WORKING, status(age=300)])
+def test_what_the_host_is_doing_by_itself_is_waited_for(state, observed):
+    assert kind(observed, process(state)) == "wait"
+
+
+def test_a_silent_driver_is_restarted():
+    assert kind(status(age=60), process(RUNNING)) == "restart"
+    assert kind(status(age=60)) == "restart"
+
+
+def test_a_process_that_has_yet_to_report_gets_the_time_a_jvm_needs():
+    young, old = process(RUNNING, pid=5000, for_seconds=30), process(RUNNING, pid=5000, for_seconds=120)
+    assert kind(None, young) == "wait"
+    assert kind(status(age=300), young) == "wait"
+    assert kind(None, old) == "restart"
+    assert kind(status("failed", age=300), old) == "restart"
+
+
+def test_a_process_whose_driver_has_ended_is_given_time_to_go_and_then_killed():
+    assert kind(status("failed", age=5), process(RUNNING)) == "wait"
+    assert kind(status("failed", age=90), process(RUNNING)) == "restart"
+
+
+def test_a_live_driver_outside_the_host_is_taken_over_by_fencing():
+    action = act(Observed(status("running"), 3, process(STOPPED)))
+    assert action.kind == "start"
+    assert "fencing" in action.reason
+
+
+def test_a_driver_that_was_fenced_by_a_live_one_does_not_fight_back():
+    elsewhere = status("running", epoch=4, pid=9999, host="host-2")
+    assert kind(elsewhere, process(EXITED, exit_code=exit_codes.FENCED)) == "leave"
+    assert kind(status("running", epoch=4, age=99), process(EXITED, exit_code=exit_codes.FENCED)) == "start"
+
+
+def test_after_a_start_the_driver_gets_time_to_report_before_anything_else():
+    assert kind(status("failed", age=600), history=started(20)) == "wait"
+    assert kind(status("failed", age=600), history=started(120)) == "start"
+    assert kind(status("failed", age=20, epoch=4), history=started(20)) == "start", (
+        "the new driver has spoken"
+    )
+
+
+def test_a_crash_is_left_to_the_host_for_a_moment():
+    assert kind(status("failed", age=3, exit_code=1)) == "wait"
+    assert kind(status("failed", age=3, exit_code=exit_codes.POISONED_BATCH)) == "start"
+    assert kind(status("failed", age=30, exit_code=1)) == "start"
+
+
+def test_starts_are_backed_off_longer_each_time():
+    crashed = process(EXITED, exit_code=exit_codes.GAVE_UP)
+    waits = []
+    for times in range(1, 9):
+        history = started(0, times=times)
+        action = act(Observed(status("failed"), 4, crashed), history)
+        assert action.kind == "wait"
+        waits.append((action.until - NOW).total_seconds())
+    assert waits == [10, 20, 40, 80, 160, 320, 600, 600]
+    assert kind(status("failed"), crashed, started(700, times=7)) == "start"
+
+
+def test_a_changed_desired_state_is_tried_at_once():
+    crashed = process(EXITED, exit_code=exit_codes.BAD_CONFIGURATION)
+    history = started(30, times=7)
+    assert kind(status("failed"), crashed, history) == "wait"
+    assert kind(status("failed"), crashed, history, desired(at=ago(1), spec_revision=2)) == "start"
+
+
+def test_an_unreachable_host_does_not_disturb_a_driver_at_work():
+    assert kind(status(), host_problem="the host is away") == "leave"
+    action = act(Observed(status(age=300), 3, host_problem="the host is away"))
+    assert action.kind == "wait"
+    assert "the host is away" in action.reason
+
+
+def test_stopping_is_left_to_the_driver_until_its_time_is_up():
+    just_now, long_ago = desired("stopped", at=ago(10)), desired("stopped", at=ago(100))
+    for alive in (process(RUNNING), None):
+        assert kind(status(), alive, wanted=just_now) == "wait"
+        assert kind(status(), alive, wanted=long_ago) == "stop"
+    assert kind(status(), process(STOPPING), wanted=long_ago) == "wait"
+    assert kind(status("stopped"), wanted=long_ago) == "leave"
+    assert kind(status("stopped"), process(EXITED), wanted=long_ago) == "leave"
+
+
+def test_a_stream_that_was_never_deployed_is_left():
+    assert decide(None, Observed(status(), 3, process(EXITED)), NOTHING, NOW).kind == "leave"
+
+
+states = st.sampled_from(["starting", "running", "stopping", "stopped", "failed", "fenced"])
+statuses = st.none() | st.builds(
+    status,
+    states,
+    age=st.floats(0, 1000),
+    epoch=st.integers(1, 9),
+    pid=st.sampled_from([4711, 9999]),
+    lag=st.none() | st.integers(0, 10**6),
+    exit_code=st.none() | st.sampled_from([0, 1, 10, 11, 12, 13]),
+    last_progress_at=st.none() | st.floats(0, 3600).map(ago),
+)
+processes = st.none() | st.builds(
+    process,
+    st.sampled_from(list(ProcessState)),
+    for_seconds=st.floats(0, 1000),
+    exit_code=st.none() | st.sampled_from([-1, 0, 1, 10, 11, 12, 13]),
+)
+histories = st.builds(started, st.floats(0, 2000), epoch_before=st.integers(0, 9), times=st.integers(0, 9))
+wanteds = st.builds(desired, st.sampled_from(["running", "stopped"]), at=st.floats(0, 5000).map(ago))
+
+
+@given(wanteds, statuses, processes, histories, st.none() | st.just("the host is away"))
+def test_whatever_is_observed_nothing_rash_is_done(wanted, observed, process_, history, host_problem):
+    process_ = None if host_problem else process_
+    action = decide(wanted, Observed(observed, 9, process_, host_problem), history, NOW)
+    assert action.reason
+    if action.kind == "wait":
+        assert action.until is not None
+        assert action.until > NOW, "a wait that is over would spin"
+    if wanted.state == "stopped":
+        assert action.kind not in ("start", "restart")
+    else:
+        assert action.kind != "stop"
+    if action.kind == "start" and process_ is not None:
+        assert process_.state in (STOPPED, EXITED, FATAL), "an old process may still be alive"
+    if action.kind in ("start", "restart"):
+        last = history.last_start
+        assert last is None or last.not_before <= NOW or wanted.at > last.at, "back-off holds"
+        assert not host_problem
+    if (
+        process_ is not None
+        and process_.state is RUNNING
+        and observed is not None
+        and wanted.state == "running"
+    ):
+        mine = observed.status.pid == process_.pid and not observed.status.ended
+        if mine and observed.age < timedelta(seconds=30):
+            assert action.kind == "leave", "a driver that speaks is never touched"
+
+
+@given(wanteds, statuses, histories)
+def test_an_order_followed_at_once_is_not_given_again(wanted, observed, history):
+    action = decide(wanted, Observed(observed, 9), history, NOW)
+    if action.kind not in ("start", "restart"):
+        return
+    after = with_start(history, NOW, kind=action.kind, reason=action.reason, epoch_before=9, jitter=0.0)
+    again = decide(wanted, Observed(observed, 9), after, NOW + timedelta(seconds=5))
+    assert again.kind == "wait"

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from millrace.control.health import Health
+from millrace.control.history import (
+    KEPT_CHANGES,
+    KEPT_STARTS,
+    History,
+    load_history,
+    unhealthy_spells,
+    with_health,
+    with_start,
+    write_history,
+)
+from millrace.store import MemoryStore, PreconditionFailed
+from tests.unit.control.samples import NOW
+
+GOOD, BAD = Health("running", "it runs", True), Health("failed", "boom", False)
+
+
+def at(seconds: float):
+    return NOW + timedelta(seconds=seconds)
+
+
+def seen(*changes: tuple[float, Health]) -> History:
+    history = History()
+    for seconds, health in changes:
+        history = with_health(history, at(seconds), health)
+    return history
+
+
+@given(jitter=st.floats(0, 1), gaps=st.lists(st.floats(0, 3000), max_size=12))
+def test_the_series_of_attempts_grows_until_a_driver_lived_long_enough(jitter, gaps):
+    history = with_start(History(), NOW, kind="start", reason="", epoch_before=0, jitter=jitter)
+    now = NOW
+    for gap in gaps:
+        last = history.last_start
+        now += timedelta(seconds=gap)
+        history = with_start(history, now, kind="start", reason="", epoch_before=0, jitter=jitter)
+        survived = now >= last.not_before + timedelta(minutes=10)
+        assert history.last_start.attempt == (1 if survived else last.attempt + 1)
+        assert 7.5 <= history.last_start.backoff_seconds <= 750
+
+
+def test_only_what_is_new_about_the_health_is_written_down():
+    history = seen((0, GOOD), (10, GOOD), (20, Health("idle", "nothing waits", True)), (30, BAD), (40, BAD))
+    assert [change.state for change in history.health] == ["running", "failed"]
+    history = with_health(history, at(50), Health("silent", "no word", False))
+    assert [change.state for change in history.health] == ["running", "failed", "silent"]
+
+
+def test_unhealthy_time_is_counted_within_the_shift_only():
+    history = seen((0, GOOD), (100, BAD), (160, GOOD), (500, BAD))
+    spells = unhealthy_spells(history, at(130), at(530))
+    assert spells == [(timedelta(seconds=30), "failed: boom"), (timedelta(seconds=30), "failed: boom")]
+    assert unhealthy_spells(History(), at(0), at(100)) == []
+    assert unhealthy_spells(seen((0, BAD)), at(1000), at(1060)) == [(timedelta(seconds=60), "failed: boom")]
+
+
+def test_the_history_does_not_grow_for_ever():
+    history = History()
+    for second in range(1000):
+        history = with_health(history, at(second), GOOD if second % 2 else BAD)
+        history = with_start(history, at(second), kind="start", reason="", epoch_before=0, jitter=0)
+    assert len(history.health) == KEPT_CHANGES
+    assert len(history.starts) == KEPT_STARTS
+    assert history.starts[-1].at == at(999)
+
+
+def test_two_supervisors_do_not_overwrite_each_other():
+    store = MemoryStore()
+    assert load_history(store, "bikes").history == History()
+    etag = write_history(store, "bikes", seen((0, GOOD)), replacing=None)
+    write_history(store, "bikes", seen((0, BAD)), replacing=etag)
+    with pytest.raises(PreconditionFailed):
+        write_history(store, "bikes", seen((0, GOOD)), replacing=etag)
+    assert load_history(store, "bikes").history.last_health.state == "failed"
