@@ -41,7 +41,7 @@ _PARSE = pj.ParseOptions(explicit_schema=_ENVELOPE, unexpected_field_behavior="i
 _BLOCK = 1 << 20
 
 STATIONS = pl.List(pl.Struct({"station_id": pl.String, "bikes": pl.Int32}))
-POLLS = {
+POLLS: dict[str, pl.DataType | type[pl.DataType]] = {
     "row": pl.UInt32,
     "system_id": pl.String,
     "observed_at": pl.Int64,

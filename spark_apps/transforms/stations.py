@@ -93,12 +93,12 @@ def step(state: StationState, polls: pl.DataFrame, rules: StationRules) -> Stati
     )
     totals, facts, news = _count(state, fresh, rules)
     systems = _advance(state.systems, accepted)
-    open_since = _open_since(systems, rules)
+    oldest = open_since(systems, rules)
     return StationStep(
         state=StationState(
             systems=systems,
-            totals=_prune(totals, open_since),
-            log=observation_log.append(state.log, news, open_since),
+            totals=_prune(totals, oldest),
+            log=observation_log.append(state.log, news, oldest),
         ),
         facts=facts.sort("system_id", "hour", "station_id"),
         rejected=judged.filter(pl.col("reason").is_not_null()).select(list(REJECTED)),
@@ -245,7 +245,7 @@ def _advance(systems: pl.DataFrame, accepted: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _open_since(systems: pl.DataFrame, rules: StationRules) -> dict[str, int]:
+def open_since(systems: pl.DataFrame, rules: StationRules) -> dict[str, int]:
     """Per system, the start of its oldest open hour, epoch seconds."""
     oldest = (pl.col("newest_at") - rules.late_by) // HOUR * HOUR
     return dict(systems.filter(pl.col("newest_at").is_not_null()).select("system_id", oldest).iter_rows())

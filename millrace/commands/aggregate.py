@@ -1,0 +1,90 @@
+"""`millrace aggregate`: history in batch, from recordings to hourly Parquet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True, help="Turn recordings into hourly Parquet, with the streams' own transforms."
+)
+
+
+@app.callback()
+def _group() -> None:
+    """Keep `aggregate stations` a subcommand while it is the only one."""
+
+
+@app.command()
+def stations(
+    files: Annotated[
+        list[Path], typer.Argument(help="Recorded polls: *.jsonl, .xz, .gz, or the change-only CSV pair.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", help="Where to write hourly_summary/YYYY/MM/DD/HH/part-0.parquet.")
+    ],
+    system_id: Annotated[str, typer.Option(help="The system that the recording is of.")] = "recorded",
+    stream: Annotated[
+        str, typer.Option(help="The stream whose rules apply (catalog/streams.yaml).")
+    ] = "station_hourly",
+) -> None:
+    """Rentals and returns per station and hour from recorded polls, without Kafka or Spark running.
+
+    The same transform as the stream station_hourly and the same layout as its published hours. Example:
+
+      millrace aggregate stations week.jsonl.xz --system-id baywheels --out history
+    """
+    import sys
+
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from millrace import settings
+    from millrace.catalog import CatalogError, load_catalog
+    from millrace.feeds.compressed import RecordedError
+    from millrace.feeds.recorded import read_recorded
+    from spark_apps.aggregate_stations import Aggregated, aggregate_stations
+    from spark_apps.transforms.stations import StationRules
+
+    console = Console(stderr=True)
+    try:
+        catalog = load_catalog(settings.load().catalog_dir)
+        spec = catalog.streams.get(stream)
+        if spec is None:
+            raise CatalogError(
+                f"catalog/streams.yaml has no stream {stream!r}; there are: {', '.join(catalog.streams)}"
+            )
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        with Progress(*columns, console=console, transient=True) as progress:
+            task = progress.add_task("reading")
+
+            def report(so_far: Aggregated) -> None:
+                words = (
+                    f"{so_far.polls:,} polls, {so_far.observations:,} observations, {so_far.hours:,} hours"
+                )
+                progress.update(task, description=words)
+
+            done = aggregate_stations(
+                read_recorded(files, system_id=system_id),
+                catalog.datasets[spec.dataset],
+                StationRules.of(spec.late_by, spec.max_gap),
+                out,
+                writer=stream,
+                report=report,
+            )
+    except (CatalogError, RecordedError, OSError) as error:
+        console.print(f"millrace: {error}", style="red", highlight=False, markup=False)
+        sys.exit(1)
+    print(f"polls         {done.polls:>12,}")
+    print(f"observations  {done.observations:>12,}")
+    print(f"hours         {done.hours:>12,}")
+    print(f"station-hours {done.rows:>12,}")
+    print(f"rentals       {done.total_rental:>12,}")
+    print(f"returns       {done.total_return:>12,}")
+    print(f"gaps          {done.gaps:>12,}")
+    for reason, count in sorted(done.rejected.items()):
+        print(f"rejected, {reason}: {count:,}")
+    prefix = out / catalog.datasets[spec.dataset].prefix
+    print(f'next: python -c "import pandas; print(pandas.read_parquet({str(prefix)!r}).head())"')
