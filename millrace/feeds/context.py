@@ -1,0 +1,60 @@
+"""What every kind of feed is given to run with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from millrace.feeds.dead_letters import Repeats
+from millrace.feeds.model import Rejection
+from millrace.feeds.sink import KafkaSink, log
+from millrace.feeds.stop import Stop
+
+
+@dataclass(frozen=True)
+class FeedContext:
+    """One running feed: where it sends, where it keeps files, when it should stop, what time it is."""
+
+    name: str
+    bootstrap: str
+    topic: str
+    directory: Path
+    """The feed's own files, `<home>/feeds/<name>`."""
+    sink: KafkaSink
+    stop: Stop
+    once: bool = False
+    """Do what is due now, then end."""
+    clock: Callable[[], float] = time.time
+    repeats: Repeats = field(default_factory=Repeats)
+
+    def now(self) -> int:
+        """Whole epoch seconds UTC."""
+        return int(self.clock())
+
+    def reject(
+        self, source: str, rejection: Rejection, *, system_id: str | None, then: str, fetched_at: int
+    ) -> None:
+        """Send what could not be read to the dead letters and say so; the same reply again is only counted."""
+        times = self.repeats.times(source, rejection)
+        if times == 1:
+            self.sink.dead_letter(rejection, system_id=system_id, fetched_at=fetched_at)
+            kept = "kept in the dead letters"
+        else:
+            kept = f"the same as before, {times} times now"
+        log.warning(
+            "%s: %s: %s (%d bytes, %s); %s",
+            source,
+            rejection.reason,
+            rejection.detail,
+            len(rejection.body),
+            kept,
+            then,
+        )
+
+
+def shown(moment: int) -> str:
+    """Epoch seconds as people read them: 2026-11-21 11:40:30Z."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

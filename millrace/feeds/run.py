@@ -1,0 +1,84 @@
+"""Running a feed: topics first, then its kind, and whatever ends it, everything fetched is delivered."""
+
+from __future__ import annotations
+
+import logging
+
+from millrace.catalog import Catalog, FeedSpec, TopicSpec
+from millrace.feeds.context import FeedContext
+from millrace.feeds.options import (
+    CityOptions,
+    GbfsOptions,
+    ReplayOptions,
+    SeoulOptions,
+    parse_options,
+    validate_feed,
+)
+from millrace.feeds.sink import KafkaSink
+from millrace.feeds.stop import Stop
+from millrace.kafka_topics import ensure_topics
+from millrace.settings import Settings
+
+log = logging.getLogger(__name__)
+
+DEAD_LETTERS = "dead_letters"
+_KAFKA_WITHIN = 60.0
+
+
+def run_feed(
+    spec: FeedSpec, settings: Settings, catalog: Catalog, *, once: bool = False, stop: Stop | None = None
+) -> None:
+    """Run one feed until it ends or is asked to stop (SIGTERM, SIGINT, or `stop`).
+
+    `once` does what is due now, then ends. Returns after everything fetched has been acknowledged.
+    Raises CatalogError, TopicError, KafkaUnavailable, DeliveryError, and what the kind raises; all are
+    errors with a message for a person.
+    """
+    validate_feed(spec)
+    stop = stop or Stop()
+    with stop.on_signals():
+        dead_letters = catalog.topics.get(DEAD_LETTERS) or TopicSpec(name=DEAD_LETTERS)
+        topic = catalog.topics.get(spec.topic) or TopicSpec(name=spec.topic)
+        created = ensure_topics(settings.kafka, [topic, dead_letters], timeout=_KAFKA_WITHIN)
+        if created:
+            log.info("created Kafka topic(s) %s at %s", ", ".join(created), settings.kafka)
+        with KafkaSink(
+            settings.kafka,
+            feed=spec.name,
+            topic=spec.topic,
+            dead_letter_topic=dead_letters.name,
+            max_dead_letter=dead_letters.max_message_bytes,
+            stop=stop,
+        ) as sink:
+            context = FeedContext(
+                name=spec.name,
+                bootstrap=settings.kafka,
+                topic=spec.topic,
+                directory=settings.home / "feeds" / spec.name,
+                sink=sink,
+                stop=stop,
+                once=once,
+            )
+            _dispatch(spec, context)
+    log.info("%s: ended; everything that was fetched is in Kafka", spec.name)
+
+
+def _dispatch(spec: FeedSpec, context: FeedContext) -> None:
+    if spec.kind == "city":
+        from millrace.feeds.city import feed as city
+
+        city.run(context, parse_options(spec, CityOptions))
+    elif spec.kind == "gbfs":
+        from millrace.feeds.gbfs import feed as gbfs
+
+        gbfs.run(context, parse_options(spec, GbfsOptions))
+    elif spec.kind == "seoul":
+        from millrace.feeds.seoul import feed as seoul
+
+        seoul.run(context, parse_options(spec, SeoulOptions))
+    elif spec.kind == "replay":
+        from millrace.feeds import replay
+
+        replay.run(context, parse_options(spec, ReplayOptions))
+    else:
+        raise AssertionError(f"validate_feed let kind {spec.kind!r} pass")

@@ -1,0 +1,52 @@
+"""Keeping a secret out of everything that is printed.
+
+httpx logs every URL at INFO, and its exceptions carry the request. The Seoul API wants its key in the path of
+the URL, so it is hidden at the root: in every log record of every logger, before any handler sees it.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from typing import Any
+
+HIDDEN = "***"
+_secrets: set[str] = set()
+
+
+def redact(text: str) -> str:
+    """The text with every known secret replaced."""
+    for secret in _secrets:
+        text = text.replace(secret, HIDDEN)
+    return text
+
+
+def redact_bytes(body: bytes) -> bytes:
+    """The same for bytes, such as a reply that quotes the request."""
+    for secret in _secrets:
+        body = body.replace(secret.encode(), HIDDEN.encode())
+    return body
+
+
+def keep_secret(secret: str) -> None:
+    """From now on this text appears in no log record of this process, nor in `redact`ed text."""
+    if not _secrets:
+        logging.setLogRecordFactory(_factory(logging.getLogRecordFactory()))
+    _secrets.add(secret)
+
+
+def _factory(make: Any) -> Any:
+    def record(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        made: logging.LogRecord = make(*args, **kwargs)
+        message = made.getMessage()
+        hidden = redact(message)
+        if hidden != message:
+            made.msg, made.args = hidden, ()
+        if made.exc_info and made.exc_info[0] is not None:
+            # Formatters print exc_text when it is there, instead of formatting the exception themselves.
+            text = "".join(traceback.format_exception(*made.exc_info)).rstrip("\n")
+            if redact(text) != text:
+                made.exc_text = redact(text)
+        return made
+
+    return record

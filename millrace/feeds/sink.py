@@ -1,0 +1,187 @@
+"""The edge to Kafka: polls and dead letters go out idempotent, in order, acknowledged by all replicas.
+
+While no broker answers, messages wait here (up to `QUEUE_KILOBYTES`, then the feed waits too) and go out when
+one is back: a broker's restart costs nothing. What a broker refuses for good ends the feed with an error, for a
+feed that goes on after losing a poll would publish wrong numbers.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from millrace.feeds.dead_letters import dead_letter
+from millrace.feeds.envelope import end_of_input, poll_pages
+from millrace.feeds.model import Poll, Rejection
+from millrace.feeds.stop import Stop
+
+log = logging.getLogger(__name__)
+
+QUEUE_KILOBYTES = 64 * 1024
+_COMPLAIN_EVERY = 30.0
+_GIVE_UP_AFTER = 8.0
+_CLOSE_WITHIN = 15.0
+"""Seconds. Together they must stay below what a supervisor waits before it kills."""
+
+
+class DeliveryError(RuntimeError):
+    """Messages did not reach Kafka; the message says how many, where to, why, and what to do."""
+
+
+class KafkaSink:
+    """Sends the messages of one feed. Use it as a context: leaving it delivers everything that was sent.
+
+    `max_dead_letter` is the greatest message of the dead-letter topic, in bytes.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        *,
+        feed: str,
+        topic: str,
+        dead_letter_topic: str = "dead_letters",
+        max_dead_letter: int = 4_000_000,
+        stop: Stop | None = None,
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._feed = feed
+        self._topic = topic
+        self._dead_letter_topic = dead_letter_topic
+        self._max_dead_letter = int(0.95 * max_dead_letter)  # a batch has some bytes of its own
+        self._stop = stop or Stop()
+        self._failures: list[str] = []
+        self._last_complaint = float("-inf")
+        self._stop_seen: float | None = None
+        self._producer = Producer(
+            {
+                "bootstrap.servers": bootstrap,
+                "client.id": f"millrace-feed-{feed}",
+                "enable.idempotence": True,
+                "acks": "all",
+                "compression.type": "zstd",
+                "linger.ms": 20,
+                # 0: never give up by itself. Stopping has a deadline of its own, see close().
+                "message.timeout.ms": 0,
+                "message.max.bytes": 16_000_000,  # before compression; the topic's limit is after it
+                "queue.buffering.max.kbytes": QUEUE_KILOBYTES,
+                "error_cb": self._on_error,
+                "log_level": 0,  # _on_error says it, in words
+            }
+        )
+        # Delivery reports must be fetched, or they pile up: one way for feeds with and without asyncio.
+        self._closing = threading.Event()
+        self._poller = threading.Thread(target=self._poll, name="kafka-reports", daemon=True)
+        self._poller.start()
+
+    def __enter__(self) -> KafkaSink:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.close()
+        except DeliveryError:
+            if error is None:
+                raise
+            log.exception("while ending because of another error")
+
+    def send(self, poll: Poll, on_stored: Callable[[int], None] | None = None) -> int:
+        """Hand over a poll, one message per page; the number of pages. `on_stored(pages)` is called, from another
+        thread, when Kafka has acknowledged the last of them. Raises DeliveryError when an earlier one failed.
+        """
+        pages = poll_pages(poll)
+        key = poll.system_id.encode("utf-8")
+        for number, value in enumerate(pages, start=1):
+            last = number == len(pages)
+            self._produce(self._topic, key, value, on_stored if last else None, len(pages))
+        return len(pages)
+
+    def end_of_input(self, system_id: str, observed_at: int) -> None:
+        """Say that nothing more comes from a system; `observed_at` of its newest poll, epoch seconds UTC."""
+        self._produce(self._topic, system_id.encode("utf-8"), end_of_input(system_id, observed_at))
+
+    def dead_letter(self, rejection: Rejection, *, system_id: str | None, fetched_at: int) -> None:
+        """Hand over what could not be read. Raises DeliveryError when an earlier message failed."""
+        value = dead_letter(self._feed, system_id, rejection, fetched_at, max_bytes=self._max_dead_letter)
+        self._produce(self._dead_letter_topic, self._feed.encode("utf-8"), value)
+
+    def close(self, timeout: float = _CLOSE_WITHIN) -> None:
+        """Deliver what was sent, waiting at most `timeout` seconds. Raises DeliveryError for what was not."""
+        waiting = self._producer.flush(timeout)
+        self._closing.set()
+        self._poller.join()
+        if waiting:
+            self._producer.purge()
+            self._failures.append(
+                f"{waiting} message(s) were not acknowledged within {timeout:g} s of stopping; is Kafka up?"
+            )
+        self._raise_failures()
+
+    def _produce(
+        self,
+        topic: str,
+        key: bytes,
+        value: bytes,
+        on_stored: Callable[[int], None] | None = None,
+        pages: int = 1,
+    ) -> None:
+        self._raise_failures()
+
+        def report(error: KafkaError | None, _: Message) -> None:
+            if error is not None:
+                self._failures.append(f"topic {topic}, {len(value)} bytes of {key.decode()!r}: {error.str()}")
+                log.error("Kafka at %s did not take a message: %s", self._bootstrap, self._failures[-1])
+            elif on_stored is not None:
+                on_stored(pages)
+
+        while True:
+            try:
+                self._producer.produce(topic, value, key, on_delivery=report)
+            except BufferError:
+                # Kafka is slower than the feed, or away. When asked to stop, it gets no more time than close().
+                if self._stop.is_set and self._given_up():
+                    raise DeliveryError(
+                        f"Kafka at {self._bootstrap} takes nothing and the feed is asked to stop: the poll in hand "
+                        "is not sent"
+                    ) from None
+                time.sleep(0.02)
+            else:
+                return
+
+    def _given_up(self) -> bool:
+        if self._stop_seen is None:
+            self._stop_seen = time.monotonic()
+        return time.monotonic() - self._stop_seen > _GIVE_UP_AFTER
+
+    def _raise_failures(self) -> None:
+        if self._failures:
+            more = f" (and {len(self._failures) - 1} more)" if len(self._failures) > 1 else ""
+            raise DeliveryError(
+                f"not everything of feed {self._feed!r} reached Kafka at {self._bootstrap}: "
+                f"{self._failures[0]}{more}. Mend the cause and start the feed again"
+            )
+
+    def _poll(self) -> None:
+        while not self._closing.is_set():
+            self._producer.poll(0.1)
+
+    def _on_error(self, error: Any) -> None:
+        if error.fatal():
+            self._failures.append(f"the producer cannot go on: {error.str()}")
+        elif error.code() == KafkaError._ALL_BROKERS_DOWN:
+            now = time.monotonic()
+            if now - self._last_complaint > _COMPLAIN_EVERY:
+                self._last_complaint = now
+                log.warning(
+                    "Kafka at %s does not answer; %d message(s) wait here and go out when it is back",
+                    self._bootstrap,
+                    len(self._producer),
+                )
