@@ -90,6 +90,8 @@ def status(
     settings = stack_settings()
     found = overview.look(settings)
     console = Console()
+    if not console.is_terminal:
+        console.width = 120  # in a log or a pipe there is no width to keep to
     if as_json:
         print(json.dumps(overview.as_json(found), indent=1))
     elif not found.running:

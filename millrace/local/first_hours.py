@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from millrace.local.errors import StackError
+from millrace.local.programs import AIRFLOW_PROGRAMS
 from millrace.store import StoreError
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def wait_for_driver(stack: Stack, begun: datetime) -> DriverStatus:
         progress,
         "streamhost",
         180,
+        watched=("streamhost", "feed", *AIRFLOW_PROGRAMS),
         what=f"Airflow to deploy {STREAM} (look at {stack.settings.airflow_url}/dags/stream__{STREAM})",
     )
     return found[0]

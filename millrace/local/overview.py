@@ -101,7 +101,10 @@ def tables(overview: Overview, now: datetime) -> list[RenderableType]:
     """The same for a terminal."""
     from rich.table import Table
 
-    processes = Table("process", "state", "since", "memory", "port", "")
+    processes = Table("process", "state", "since")
+    processes.add_column("memory", justify="right")
+    processes.add_column("port", justify="right")
+    processes.add_column("")
     for line in overview.processes:
         colour = {"RUNNING": "green", "STARTING": "yellow", "STOPPED": "dim"}.get(line.state, "red")
         processes.add_row(
@@ -114,7 +117,10 @@ def tables(overview: Overview, now: datetime) -> list[RenderableType]:
         )
     processes.add_section()
     processes.add_row("all", "", "", f"{overview.memory / 1e6:,.0f} MB", "", "")
-    streams = Table("stream", "driver", "heartbeat", "messages", "facts", "waiting", "watermark (UTC)", "")
+    streams = Table("stream", "driver", "heartbeat")
+    for title in ("messages", "facts", "waiting", "watermark (UTC)"):
+        streams.add_column(title, justify="right")
+    streams.add_column("")
     for stream in overview.streams:
         streams.add_row(
             stream.name,

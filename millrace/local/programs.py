@@ -28,7 +28,19 @@ class Program:
     what: str = ""
 
 
-AIRFLOW_PROGRAMS = ("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
+NAMES = (
+    "kafka",
+    "s3",
+    "airflow-api-server",
+    "airflow-scheduler",
+    "airflow-dag-processor",
+    "airflow-triggerer",
+    "streamhost",
+    "feed",
+)
+"""In the order in which they start."""
+
+AIRFLOW_PROGRAMS = tuple(name for name in NAMES if name.startswith("airflow-"))
 
 
 def stack_programs(
@@ -90,8 +102,15 @@ def socket_file(home: Path) -> Path:
     return run_dir(home) / "stack.sock"
 
 
-def check_socket_path(home: Path) -> None:
-    """Raises StackError when the home's path is too long for a unix socket in it."""
+def check_path(home: Path) -> None:
+    """Raises StackError when the home's path cannot be used: too long for a unix socket in it, or with what
+    supervisord's configuration has no way to write."""
+    for path in (home, PROJECT_ROOT):
+        if " ;" in str(path) or "%" in str(path) or not str(path).isprintable():
+            raise StackError(
+                f"the path {str(path)!r} has ' ;', '%' or a control character in it, which supervisord takes "
+                "for something else: use another place"
+            )
     longest = run_dir(home) / "streamhost.sock"
     if len(os.fsencode(longest)) > LONGEST_SOCKET_PATH:
         raise StackError(
@@ -146,5 +165,5 @@ def render_config(home: Path, programs: Sequence[Program]) -> str:
 
 
 def _value(value: object) -> str:
-    """supervisord expands % and takes ' ;' for a comment."""
-    return str(value).replace("%", "%%").replace(" ;", " \\;")
+    """supervisord expands %."""
+    return str(value).replace("%", "%%")

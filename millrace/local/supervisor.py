@@ -19,7 +19,7 @@ from typing import Any, cast
 import psutil
 
 from millrace.local.errors import StackError
-from millrace.local.programs import config_file, log_dir, run_dir, socket_file
+from millrace.local.programs import NAMES, config_file, log_dir, run_dir, socket_file
 
 _NO_ANSWER = (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError)
 _ALREADY_STARTED, _NOT_RUNNING = 60, 70  # supervisor.xmlrpc.Faults
@@ -88,8 +88,9 @@ class Supervisor:
         return process.pid if same and process.status() != psutil.STATUS_ZOMBIE else None
 
     def states(self) -> list[ProgramState]:
-        """Every program, in the order of the configuration file."""
-        return [_state(info) for info in self._call("getAllProcessInfo")]
+        """Every program, in the order in which they start (supervisord itself sorts by name)."""
+        found = [_state(info) for info in self._call("getAllProcessInfo")]
+        return sorted(found, key=lambda state: NAMES.index(state.name) if state.name in NAMES else len(NAMES))
 
     def state(self, program: str) -> ProgramState:
         return _state(self._call("getProcessInfo", program))

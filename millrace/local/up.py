@@ -20,7 +20,7 @@ from millrace.local.errors import StackError
 from millrace.local.home import make_home, only_one, stack_settings
 from millrace.local.jars import ensure_jars
 from millrace.local.java import find_java
-from millrace.local.programs import AIRFLOW_PROGRAMS, check_socket_path
+from millrace.local.programs import AIRFLOW_PROGRAMS, check_path
 from millrace.local.progress import Steps
 from millrace.local.stack import Cancelled, Stack
 from millrace.local.supervisor import Supervisor
@@ -33,7 +33,7 @@ def up(steps: Steps, *, port_base: int | None = None, feed: str | None = None) -
     """
     begun = datetime.now(UTC)
     home = stack_settings().home
-    check_socket_path(home)
+    check_path(home)
     java = find_java()
     make_home(home)
     with only_one(home), _interruptible():

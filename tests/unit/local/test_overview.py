@@ -1,0 +1,57 @@
+"""`millrace status` for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from millrace.local.overview import Overview, ProcessLine, StreamLine, ago, as_json, tables
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+KAFKA = ProcessLine("kafka", "RUNNING", NOW - timedelta(minutes=5), 170_000_000, 19092, 7, "")
+FEED = ProcessLine("feed", "FATAL", NOW - timedelta(seconds=9), 0, None, None, "exited too quickly")
+STREAM = StreamLine("station_hourly", "running", NOW, 1234, 56789, 3, NOW - timedelta(hours=2), None)
+
+
+@pytest.mark.parametrize(
+    ("age", "said"),
+    [
+        (timedelta(seconds=-3), "0 s"),
+        (timedelta(seconds=119), "119 s"),
+        (timedelta(minutes=5), "5 min"),
+        (timedelta(hours=3), "3 h"),
+        (timedelta(days=4), "4 d"),
+    ],
+)
+def test_ages_are_short(age: timedelta, said: str) -> None:
+    assert ago(NOW - age, NOW) == said
+
+
+def shown(overview: Overview) -> str:
+    console = Console(width=140, record=True, file=StringIO())
+    for table in tables(overview, NOW):
+        console.print(table)
+    return console.export_text()
+
+
+def test_the_tables_say_what_runs_and_how_far_the_streams_are() -> None:
+    text = shown(Overview(True, [KAFKA, FEED], [STREAM], None))
+    for words in ("kafka", "5 min", "170 MB", "19092", "fatal", "exited too quickly", "56,789", "10:00"):
+        assert words in text
+
+
+def test_a_store_that_is_away_is_said_and_the_processes_are_still_shown() -> None:
+    text = shown(Overview(True, [KAFKA], [], "LIST control/ at nowhere: refused"))
+    assert "kafka" in text
+    assert "nothing is known about the streams: LIST control/ at nowhere: refused" in text
+
+
+def test_json_can_be_read_back() -> None:
+    found = json.loads(json.dumps(as_json(Overview(True, [KAFKA, FEED], [STREAM], None))))
+    assert found["healthy"] is False
+    assert found["processes"][0]["since"] == "2026-03-01T11:55:00+00:00"
+    assert found["streams"][0]["facts"] == 56789
