@@ -10,12 +10,14 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from millrace.feeds.choice import DEFAULT
 from millrace.local.credentials import write_private
 from millrace.local.errors import StackError
 from millrace.settings import DEFAULT_PORTS
 
 FEED = "MILLRACE_FEED"
-DEFAULT_FEED = "default"
+"""A feed of the catalog or gbfs:<address>; `millrace feed run default` reads it from the file at every start,
+so another feed needs a restart of that program only, and an address is in no argument list."""
 
 
 def choose(
@@ -35,7 +37,7 @@ def choose(
         key = f"MILLRACE_PORT_{name}"
         of_base = str(port_base + number) if port_base is not None else None
         chosen[key] = env.get(key) or of_base or kept.get(key) or str(default)
-    chosen[FEED] = feed or env.get(FEED) or kept.get(FEED) or DEFAULT_FEED
+    chosen[FEED] = feed or env.get(FEED) or kept.get(FEED) or DEFAULT
     return chosen
 
 

@@ -81,7 +81,10 @@ def stack_programs(
             what="Spark drivers",
         ),
         Program(
-            "feed", [python, "-m", "millrace.local.chosen_feed"], stop_within=30, what="records to Kafka"
+            "feed",
+            [python, "-m", "millrace", "feed", "run", "default"],
+            stop_within=30,
+            what="records to Kafka",
         ),
     ]
 

@@ -12,6 +12,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from types import FrameType
 
+from millrace.catalog import CatalogError, load_catalog
+from millrace.feeds.choice import feed_from_text
 from millrace.local import checks, first_hours
 from millrace.local.choices import FEED, choose, keep_choices, read_choices
 from millrace.local.credentials import ensure_secrets
@@ -39,6 +41,7 @@ def up(steps: Steps, *, port_base: int | None = None, feed: str | None = None) -
     with only_one(home), _interruptible():
         kept = read_choices(home)
         chosen = choose(os.environ, kept, port_base, feed)
+        _check_feed(chosen[FEED])
         running = Supervisor(home).is_running()
         if running and any(kept.get(name) != value for name, value in chosen.items() if name != FEED):
             raise StackError(f"the stack of {home} runs with other ports: `millrace down` comes first")
@@ -66,6 +69,15 @@ def up(steps: Steps, *, port_base: int | None = None, feed: str | None = None) -
                 stop_all(settings, steps)
             raise
     return stack
+
+
+def _check_feed(text: str) -> None:
+    """A feed that cannot be is refused before anything starts."""
+    settings = stack_settings()
+    try:
+        feed_from_text(text, load_catalog(settings.catalog_dir))
+    except CatalogError as error:
+        raise StackError(str(error)) from None
 
 
 def _start(stack: Stack, steps: Steps, begun: datetime) -> None:

@@ -16,7 +16,7 @@ from millrace.settings import DEFAULT_PORTS
 def test_without_a_word_the_defaults_are_taken() -> None:
     chosen = choose({}, {}, None, None)
     assert {name: int(chosen[f"MILLRACE_PORT_{name}"]) for name in DEFAULT_PORTS} == DEFAULT_PORTS
-    assert chosen["MILLRACE_FEED"] == "default"
+    assert chosen["MILLRACE_FEED"] == "city"
 
 
 def test_a_base_moves_every_port_and_is_kept() -> None:
