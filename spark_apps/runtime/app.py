@@ -27,9 +27,12 @@ def run_app(
     options = _parser(name).parse_args(arguments)
     logging.Formatter.converter = time.gmtime
     logging.basicConfig(
-        level=logging.INFO, format="%(asctime)sZ %(levelname)-7s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S"
+        level=os.environ.get("MILLRACE_LOG_LEVEL", "INFO"),
+        format="%(asctime)sZ %(levelname)-7s %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S",
     )
-    logging.getLogger("py4j").setLevel(logging.WARNING)
+    for chatty in ("py4j", "botocore", "boto3", "urllib3", "s3transfer"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         found = settings.load()
         catalog = load_catalog(found.catalog_dir)

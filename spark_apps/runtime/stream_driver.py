@@ -213,6 +213,13 @@ class StreamDriver:
         )
         state.commit(commit.manifest)
         self._progress.batch_done(commit, summaries, time.monotonic() - started)
+        for summary in summaries:
+            log.debug(
+                "batch %d bucket %d: %d records, %s", batch, summary.bucket, summary.records, summary.seconds
+            )
+        log.debug(
+            "batch %d: %.3f s, %d hours sealed", batch, time.monotonic() - started, len(commit.sealing.hours)
+        )
 
     def _patiently(self, attempt: Callable[[], None]) -> None:
         """Try again while only the store is away; everything a batch writes may be written twice."""

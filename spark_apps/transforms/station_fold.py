@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import polars as pl
+import pyarrow as pa
 
 from spark_apps.runtime.clock import SourceClock
 from spark_apps.runtime.keyed_fold import RECORDS, Folded
@@ -16,7 +15,6 @@ from spark_apps.transforms.station_pack import pack, unpack
 from spark_apps.transforms.stations import HOUR, StationRules, StationState, step
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from pyspark.sql import DataFrame
 
 HOURLY_SUMMARY = (
@@ -24,6 +22,23 @@ HOURLY_SUMMARY = (
     "total_return bigint, observations bigint, gaps bigint, last_observed_at timestamp, bikes_at_end bigint"
 )
 """Spark schema of the facts: one row per station and UTC hour."""
+
+
+_TIME = pa.timestamp("us", tz="UTC")
+_FACTS = pa.schema(  # what Spark expects of the schema above, to the letter
+    [
+        ("system_id", pa.string()),
+        ("station_id", pa.string()),
+        ("window_start", _TIME),
+        ("window_end", _TIME),
+        ("total_rental", pa.int64()),
+        ("total_return", pa.int64()),
+        ("observations", pa.int64()),
+        ("gaps", pa.int64()),
+        ("last_observed_at", _TIME),
+        ("bikes_at_end", pa.int64()),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -80,12 +95,12 @@ def movements(records: DataFrame, rules: StationRules) -> DataFrame:
     executors. Rejected records are left out; the stream writes them to rejected/.
     """
     columns = ["key", "value", "partition", "offset", "timestamp"]
-    return records.select(columns).groupBy("key").applyInArrow(partial(_history, rules), HOURLY_SUMMARY)
 
+    def history(table: pa.Table) -> pa.Table:
+        fold = StationFold(rules)
+        return fold.fold(fold.empty(), ordered_records(table)).facts.to_arrow().cast(_FACTS)
 
-def _history(rules: StationRules, batches: Iterator[pa.RecordBatch] | pa.Table) -> pa.Table:
-    fold = StationFold(rules)
-    return fold.fold(fold.empty(), ordered_records(batches)).facts.to_arrow()
+    return records.select(columns).groupBy("key").applyInArrow(history, HOURLY_SUMMARY)
 
 
 def ordered_records(table: pa.Table) -> pl.DataFrame:

@@ -13,13 +13,14 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
+from millrace.catalog import DatasetSpec
 from millrace.control import exit_codes
 from millrace.control.epochs import claim_epoch
 from millrace.publish.codec import decode_hour
 from millrace.publish.compact import compact_hours
 from millrace.publish.due import due_hours
 from millrace.settings import Settings
-from millrace.store import open_store
+from millrace.store import S3Store, open_store
 from spark_apps.runtime.carried_state import CarriedState, Manifest
 from tests.conftest import wait_until
 from tests.integration.streams import StreamUnderTest, end_of_input, make_stream, poll
@@ -62,9 +63,11 @@ def interleaved(*histories: list[Message], seed: int = 1) -> list[Message]:
 
 
 def read_published(stream: StreamUnderTest) -> tuple[dict[Key, Row], set[str]]:
+    return read_hours(open_store(stream.settings), stream.catalog.datasets["hourly_summary"])
+
+
+def read_hours(store: S3Store, dataset: DatasetSpec) -> tuple[dict[Key, Row], set[str]]:
     """Every published row, by an ordinary Parquet reader, and the states of the hours."""
-    store = open_store(stream.settings)
-    dataset = stream.catalog.datasets["hourly_summary"]
     rows: dict[Key, Row] = {}
     states = set()
     for info in store.list_objects("hourly_summary/"):
