@@ -1,0 +1,75 @@
+"""Every DAG, also one that is added later, keeps the house's rules."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from millrace.catalog import load_catalog
+from millrace.settings import PROJECT_ROOT
+
+TAGS = {"stream", "publish"}
+"""The closed set. A new tag is added here on purpose, not in passing."""
+
+
+@pytest.fixture(scope="module")
+def dags(dagbag):
+    assert dagbag.import_errors == {}
+    return dagbag.dags
+
+
+def test_each_stream_of_the_catalog_has_its_dag_and_nothing_else_is_there(dags):
+    streams = load_catalog(PROJECT_ROOT / "catalog").streams
+    assert set(dags) == {"compact_hourly", *(f"stream__{name}" for name in streams)}
+
+
+def test_every_dag_says_what_it_does_and_what_to_do_when_it_is_red(dags):
+    for dag in dags.values():
+        assert dag.description, dag.dag_id
+        assert len(dag.doc_md) > 500, dag.dag_id
+        for heading in ("is red", "Past incidents"):
+            assert heading in dag.doc_md, f"{dag.dag_id}: the docs have no part on {heading!r}"
+        assert "{" not in dag.doc_md, f"{dag.dag_id}: a placeholder was left in the docs"
+
+
+def test_every_dag_has_tags_from_the_closed_set(dags):
+    for dag in dags.values():
+        assert dag.tags, dag.dag_id
+        assert set(dag.tags) <= TAGS, dag.dag_id
+
+
+def test_every_task_has_an_owner(dags):
+    for dag in dags.values():
+        for task in dag.tasks:
+            assert task.owner == "millrace", task
+
+
+def test_no_dag_surprises_with_runs_of_the_past(dags):
+    for dag in dags.values():
+        assert dag.catchup is False, dag.dag_id
+        assert dag.start_date is not None, dag.dag_id
+        assert dag.start_date < datetime.now(UTC) - timedelta(days=1), (
+            f"{dag.dag_id}: a start date that moves"
+        )
+        assert dag.max_active_runs == 1, dag.dag_id
+
+
+def test_retries_are_bounded_and_spaced(dags):
+    for dag in dags.values():
+        assert "retries" in dag.default_args, f"{dag.dag_id}: retries are left to Airflow's configuration"
+        for task in dag.tasks:
+            assert 0 <= task.retries <= 3, task
+            assert task.retry_delay >= timedelta(minutes=1), task
+
+
+def test_a_run_that_fails_at_once_is_not_followed_by_the_next_at_once(dags):
+    continuous = [dag for dag in dags.values() if dag.schedule == "@continuous"]
+    assert continuous
+    for dag in continuous:
+        for task in dag.tasks:
+            assert task.retries > 0, f"{task}: its DAG is @continuous, so that a failure would loop"
+
+
+def test_what_publishes_takes_turns(dags):
+    assert dags["compact_hourly"].get_task("compact").pool == "publish"
