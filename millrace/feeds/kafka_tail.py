@@ -27,6 +27,8 @@ def last_poll_page(bootstrap: str, topic: str, system_id: str, *, timeout: float
             "enable.auto.commit": False,
             "enable.partition.eof": False,
             "fetch.wait.max.ms": 10,
+            # The default, a second, is waited whenever the queue is full: 31 s for 40,000 polls instead of 3.
+            "fetch.queue.backoff.ms": 10,
             "log_level": 0,
         }
     )

@@ -66,7 +66,7 @@ class CityOptions(_Options):
     system_id: SystemId = "city"
     seed: int = 1
     stations: int = Field(default=120, ge=5, le=MAX_STATIONS)
-    trips_per_station: float = Field(default=40.0, gt=0, le=500)
+    trips_per_station: float = Field(default=30.0, gt=0, le=500)
     """Rides wished for per station on an ordinary weekday."""
     timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
     """Whose mornings and evenings the rhythm follows."""

@@ -37,6 +37,8 @@ def read_changes(
             if on_read is not None:
                 on_read(changes, below.tell())
             yield Poll(system_id, observed_at, fetched_at, tuple(present.values()))
+        if waiting is not None:
+            raise RecordedError(f"{changes} has changes of poll {waiting[0]}, which {polls} does not have")
 
 
 def poll_rows(path: Path) -> Iterator[tuple[int, int, int]]:
@@ -79,16 +81,16 @@ def _change_rows(path: Path, lines: IO[bytes]) -> Iterator[tuple[int, str, tuple
         texts = tuple(row[2:])
         values = known.get(texts)
         try:
+            if len(row) != len(header):
+                raise ValueError(f"{len(row)} columns, the header has {len(header)}")
             poll = int(row[0])
             if values is None and any(texts):
-                if len(row) != len(header):
-                    raise ValueError(f"{len(row)} columns, the header has {len(header)}")
                 values = _station_values(dict(zip(header[2:], texts, strict=True)))
                 if len(known) < 1 << 18:
                     known[texts] = values
             if poll < last:
                 raise ValueError(f"poll {poll} after poll {last}: the rows must be in the order of the polls")
-        except (ValueError, IndexError) as error:
+        except ValueError as error:
             raise RecordedError(f"{path}:{number}: {error}") from None
         last = poll
         yield poll, row[1], values

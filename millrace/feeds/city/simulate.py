@@ -78,7 +78,7 @@ class City:
         self,
         seed: int,
         stations: int = 120,
-        trips_per_station: float = 40.0,
+        trips_per_station: float = 30.0,
         timezone: ZoneInfo | None = None,
     ) -> None:
         self.seed = seed
