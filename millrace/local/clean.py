@@ -7,14 +7,14 @@ from pathlib import Path
 
 from millrace.local.errors import StackError
 from millrace.local.jars import jar_root
-from millrace.local.marker import processes_of
 from millrace.local.supervisor import Supervisor
 
 
 def cleanable(home: Path) -> list[Path]:
     """What `clean` would remove: everything in the home but fetched jars. Raises StackError while it runs,
     or when the directory does not look like a home of Millrace."""
-    if Supervisor(home).is_running() or processes_of(home):
+    supervisor = Supervisor(home)
+    if supervisor.is_running() or supervisor.processes():
         raise StackError(f"the stack of {home} is running: `millrace down` comes first")
     if not home.exists():
         return []

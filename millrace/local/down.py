@@ -5,7 +5,7 @@ from __future__ import annotations
 import psutil
 
 from millrace.local.home import make_home, only_one
-from millrace.local.marker import end, processes_of
+from millrace.local.marker import end, roots
 from millrace.local.programs import AIRFLOW_PROGRAMS, socket_file
 from millrace.local.progress import Steps
 from millrace.local.supervisor import Supervisor
@@ -43,14 +43,16 @@ def stop_all(settings: Settings, steps: Steps) -> None:
 
 def sweep(settings: Settings, steps: Steps) -> None:
     """End what an earlier run left behind (after a kill -9 of its supervisord, say)."""
-    left = processes_of(settings.home)
+    supervisor = Supervisor(settings.home)
+    left = supervisor.processes()
     if not left:
         return
     with steps.step("Ending what an earlier run left behind") as note:
         note(f"{len(left)} processes")
         supervisors = [process for process in left if _is_supervisord(process)]
-        end(supervisors, patience=30)  # first, or they would start again what is ended
-        end(processes_of(settings.home), patience=20)
+        end(supervisors, patience=90)  # first, or they would start again what is ended
+        end(roots(supervisor.processes()), patience=20)
+        end(supervisor.processes(), patience=5)
 
 
 def _is_supervisord(process: psutil.Process) -> bool:

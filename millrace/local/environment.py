@@ -31,6 +31,7 @@ def stack_environment(
     no_proxy = ",".join(filter(None, ["127.0.0.1", "localhost", kept.get("NO_PROXY", kept.get("no_proxy"))]))
     own = {
         MARKER: str(settings.home),
+        "SPT_NOENV": "1",  # see millrace.local.marker
         "MILLRACE_HOME": str(settings.home),
         "MILLRACE_CATALOG": str(settings.catalog_dir),
         "MILLRACE_KAFKA": settings.kafka,

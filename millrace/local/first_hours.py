@@ -24,11 +24,10 @@ def wait_for_driver(stack: Stack, begun: datetime) -> DriverStatus:
 
     A driver of a stack that was up before may have nothing new to count: that it runs is enough then.
     """
-    from millrace.control.status import newest_status
+    from millrace.local.stack import TimedOut
 
-    api, store = stack.api, stack.store
+    api = stack.api
     published_before = published_hours(stack, 1) > 0
-    found: list[DriverStatus] = []
     looked = time.monotonic()
 
     def progress() -> bool:
@@ -37,44 +36,72 @@ def wait_for_driver(stack: Stack, begun: datetime) -> DriverStatus:
             looked = time.monotonic()
             if errors := api.import_errors():
                 raise StackError(f"Airflow cannot read a DAG: {errors[0]}")
-        try:
-            status = newest_status(store, STREAM)
-        except StoreError:
+        status = _newest(stack, begun)
+        if status is None or status.ended:
             return False
-        if status is None or status.heartbeat_at < begun or status.ended:
-            return False
-        found[:] = [status]
         return status.facts > 0 or (published_before and status.state == "running")
 
-    stack.wait_for(
-        progress,
-        "streamhost",
-        180,
-        watched=("streamhost", "feed", *AIRFLOW_PROGRAMS),
-        what=f"Airflow to deploy {STREAM} (look at {stack.settings.airflow_url}/dags/stream__{STREAM})",
-    )
-    return found[0]
+    page = f"{stack.settings.airflow_url}/dags/stream__{STREAM}"
+    try:
+        stack.wait_for(
+            progress,
+            "streamhost",
+            180,
+            watched=("streamhost", "feed", *AIRFLOW_PROGRAMS),
+            what=f"Airflow to deploy {STREAM} (it is {page})",
+        )
+    except TimedOut:
+        status = _newest(stack, begun)
+        if status is None:
+            raise
+        why = f": {status.error}" if status.error else ""
+        culprit = "feed" if status.state == "running" else STREAM
+        raise StackError(
+            f"{STREAM} is {status.state}{why}, and has counted nothing in {status.records} messages"
+            f"{stack.last_words(culprit)}"
+        ) from None
+    status = _newest(stack, begun)
+    assert status is not None
+    return status
 
 
-def publish_first_hours(stack: Stack) -> int:
-    """Run the compaction once and wait for published hours; how many there are at that moment."""
+def wait_until_caught_up(stack: Stack, begun: datetime, patience: float) -> bool:
+    """Until the driver has read all there is, or `patience` seconds are over; whether it has."""
+    from millrace.local.stack import TimedOut
+
+    def nothing_waits() -> bool:
+        status = _newest(stack, begun)
+        return status is not None and status.lag == 0
+
+    try:
+        stack.wait_for(nothing_waits, "streamhost", patience)
+    except TimedOut:
+        return False
+    return True
+
+
+def publish(stack: Stack, *, whole_run: bool) -> int:
+    """Run the compaction once; how many hours are published when the first one is, or when the run ends.
+
+    A run that finds no hour due ends without one: an hour of a live feed is due 5 min after its end.
+    """
     api = stack.api
     stack.wait_for(
         lambda: api.has_dag(COMPACTION), "airflow-dag-processor", 60, what=f"Airflow to read {COMPACTION}"
     )
     run = api.trigger(COMPACTION)
     page = f"{stack.settings.airflow_url}/dags/{COMPACTION}/runs/{run}"
-    hours = 0
 
-    def published() -> bool:
-        nonlocal hours
-        hours = published_hours(stack)
-        if not hours and api.run_state(COMPACTION, run) == "failed":
+    def done() -> bool:
+        if not whole_run and published_hours(stack, 1):
+            return True
+        state = api.run_state(COMPACTION, run)
+        if state == "failed":
             raise StackError(f"the first run of {COMPACTION} failed: see {page}")
-        return hours > 0
+        return state == "success"
 
-    stack.wait_for(published, "airflow-scheduler", 120, what=f"the first published hours (look at {page})")
-    return hours
+    stack.wait_for(done, "airflow-scheduler", 120, what=f"a run of {COMPACTION} to end (it is {page})")
+    return published_hours(stack)
 
 
 def published_hours(stack: Stack, limit: int | None = None) -> int:
@@ -85,3 +112,14 @@ def published_hours(stack: Stack, limit: int | None = None) -> int:
         return sum(1 for _ in itertools.islice(stack.store.list_objects(f"{prefix}/"), limit))
     except StoreError:
         return 0
+
+
+def _newest(stack: Stack, begun: datetime) -> DriverStatus | None:
+    """The driver's last word, if it is from after `begun`."""
+    from millrace.control.status import newest_status
+
+    try:
+        status = newest_status(stack.store, STREAM)
+    except StoreError:
+        return None
+    return status if status is not None and status.heartbeat_at >= begun else None

@@ -33,6 +33,10 @@ from millrace.store import S3Store, open_store
 ENDED_BADLY = frozenset({"FATAL", "EXITED"})
 
 
+class TimedOut(StackError):
+    """What was waited for did not come in time."""
+
+
 class Cancelled(Exception):
     """Another part of the start failed or was interrupted, so this one ends too."""
 
@@ -137,7 +141,7 @@ class Stack:
         what: str = "",
         watched: tuple[str, ...] = (),
     ) -> None:
-        """Poll until true. Raises StackError when a watched program ends or `timeout` (seconds) is over."""
+        """Poll until true. Raises StackError when a watched program ends, TimedOut after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         while not condition():
             if self.cancelled.is_set():
@@ -148,7 +152,7 @@ class Stack:
                     raise StackError(f"{name} does not stay up{self.last_words(name)}")
             if time.monotonic() > deadline:
                 waited = what or f"{program} to answer"
-                raise StackError(f"waited {timeout:.0f} s in vain for {waited}{self.last_words(program)}")
+                raise TimedOut(f"waited {timeout:.0f} s in vain for {waited}{self.last_words(program)}")
             time.sleep(0.2)
 
     def last_words(self, program: str) -> str:
@@ -158,5 +162,5 @@ class Stack:
         except OSError:
             text = ""
         lines = [line.strip() for line in text.splitlines() if line.strip()]
-        last = f": {lines[-1][:200]}" if lines else ""
+        last = f"; its last line: {lines[-1][:200]}" if lines else ""
         return f"{last} (more with `millrace logs {program}`)"

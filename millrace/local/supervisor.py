@@ -19,6 +19,7 @@ from typing import Any, cast
 import psutil
 
 from millrace.local.errors import StackError
+from millrace.local.marker import processes_of
 from millrace.local.programs import NAMES, config_file, log_dir, run_dir, socket_file
 
 _NO_ANSWER = (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError)
@@ -79,13 +80,17 @@ class Supervisor:
 
     def pid(self) -> int | None:
         """The process of the last start, if it is still that very process."""
+        noted = self._noted()
         try:
-            noted = json.loads(self._note.read_text(encoding="utf-8"))
             process = psutil.Process(noted["pid"])
             same = abs(process.create_time() - noted["create_time"]) < 1
-        except (OSError, ValueError, KeyError, psutil.Error):
+        except (KeyError, psutil.Error):
             return None
         return process.pid if same and process.status() != psutil.STATUS_ZOMBIE else None
+
+    def processes(self) -> list[psutil.Process]:
+        """Every living process of this home's stack, also of a run whose supervisord is dead."""
+        return processes_of(self._home, session=self._noted().get("pid"))
 
     def states(self) -> list[ProgramState]:
         """Every program, in the order in which they start (supervisord itself sorts by name)."""
@@ -134,11 +139,16 @@ class Supervisor:
             psutil.Process(pid).kill()
         except psutil.NoSuchProcess:
             pass
-        self._note.unlink(missing_ok=True)
 
     @property
     def _note(self) -> Path:
         return run_dir(self._home) / "stack.json"
+
+    def _noted(self) -> dict[str, Any]:
+        try:
+            return dict(json.loads(self._note.read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            return {}
 
     def _remember(self, pid: int) -> None:
         note = {"pid": pid, "create_time": psutil.Process(pid).create_time(), "started_by": os.getpid()}

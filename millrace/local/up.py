@@ -27,6 +27,9 @@ from millrace.local.progress import Steps
 from millrace.local.stack import Cancelled, Stack
 from millrace.local.supervisor import Supervisor
 
+CATCH_UP_PATIENCE = 45
+"""Seconds that are worth waiting for a full day of hours; the hourly run of the compaction gets them anyway."""
+
 
 def up(steps: Steps, *, port_base: int | None = None, feed: str | None = None) -> Stack:
     """Bring the stack of the current settings up, or check that it is.
@@ -149,7 +152,16 @@ def _first_data(stack: Stack, steps: Steps, begun: datetime) -> None:
     if first_hours.published_hours(stack, 1):
         return
     with steps.step("First published hours") as note:
-        note(f"{first_hours.publish_first_hours(stack)} so far")
+        hours = first_hours.publish(stack, whole_run=False)
+        note(f"{hours} so far, after {steps.seconds:.0f} s" if hours else "none is due yet")
+    if not hours:
+        return
+    with steps.step("The stream catches up") as note:
+        if not first_hours.wait_until_caught_up(stack, begun, CATCH_UP_PATIENCE):
+            note("goes on in the background")
+            return
+    with steps.step("The past day") as note:
+        note(f"{first_hours.publish(stack, whole_run=True)} hours published")
 
 
 @contextmanager
