@@ -9,7 +9,9 @@ host costs nothing, and every total stays complete.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from millrace.catalog import StreamSpec
@@ -23,11 +25,18 @@ MARKER = "generation.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """An open checkpoint. `base`: what batch 0 goes on from; None: from nothing."""
+    """An open checkpoint.
+
+    `base`: what batch 0 goes on from; None: from nothing. `starting_offsets`: partition to offset where its
+    first query begins; None: at the beginning of the topic. `first_complete_hour`: facts of earlier hours
+    would be partial and are not written.
+    """
 
     directory: Path
     generation: int
-    base: Manifest | None
+    base: Manifest | None = None
+    starting_offsets: Mapping[str, int] | None = None
+    first_complete_hour: datetime | None = None
 
     @property
     def spark_directory(self) -> Path:
@@ -54,28 +63,47 @@ def open_checkpoint(store: ObjectStore, spec: StreamSpec, directory: Path) -> Ch
     if base is not None and base.buckets != spec.buckets:
         raise BadConfiguration(
             f"catalog/streams.yaml: {spec.name}.buckets is {spec.buckets}, but the stream's state is in "
-            f"{base.buckets}; set it back, or reset the stream"
+            f"{base.buckets}; set it back, or reset the stream (`millrace host reset {spec.name}`)"
         )
     known = known_generations(store, spec.dataset)
     parent = base.generation if base else (max(known) if known else None)
     inherited = read_generation(store, spec.dataset, parent) if parent is not None else None
-    claimed = create_generation(
+    return new_checkpoint(
         store,
-        spec.dataset,
+        spec,
+        directory,
         parent=parent,
         first_complete_hour=inherited.first_complete_hour if inherited else None,
+        base=base,
+        starting_offsets=base.offsets if base else None,
     )
+
+
+def new_checkpoint(
+    store: ObjectStore,
+    spec: StreamSpec,
+    directory: Path,
+    *,
+    parent: int | None,
+    first_complete_hour: datetime | None,
+    base: Manifest | None,
+    starting_offsets: Mapping[str, int] | None,
+) -> Checkpoint:
+    """Make a generation known and begin its life in an empty directory."""
+    claimed = create_generation(store, spec.dataset, parent=parent, first_complete_hour=first_complete_hour)
     directory.mkdir(parents=True, exist_ok=True)
     content = {
         "stream": spec.name,
         "generation": claimed.generation,
         "nonce": claimed.nonce,
         "base": base.model_dump(mode="json", by_alias=True) if base else None,
+        "starting_offsets": dict(starting_offsets) if starting_offsets is not None else None,
     }
+    marker = directory / MARKER
     temporary = marker.with_suffix(".tmp")
     temporary.write_text(json.dumps(content), encoding="utf-8")
     temporary.replace(marker)  # whole or not at all: a half-written marker would orphan the generation
-    return Checkpoint(directory, claimed.generation, base)
+    return Checkpoint(directory, claimed.generation, base, starting_offsets, first_complete_hour)
 
 
 def _reopened(store: ObjectStore, spec: StreamSpec, directory: Path, marker: Path) -> Checkpoint:
@@ -92,4 +120,6 @@ def _reopened(store: ObjectStore, spec: StreamSpec, directory: Path, marker: Pat
             "or move the directory away to go on from the state that this store has"
         )
     base = Manifest.model_validate(content["base"]) if content["base"] else None
-    return Checkpoint(directory, content["generation"], base)
+    return Checkpoint(
+        directory, content["generation"], base, content["starting_offsets"], known.first_complete_hour
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from millrace.catalog import StreamSpec
@@ -82,6 +83,16 @@ class TopicOffsets:
             for number in range(partitions)
         }
 
+    def offsets_at(self, moment: datetime, partitions: int, timeout: float = 10) -> dict[str, int]:
+        """Partition to its first record appended at or after a moment (the end when there is none)."""
+        from confluent_kafka import TopicPartition
+
+        milliseconds = int(moment.timestamp() * 1000)
+        asked = [TopicPartition(self._topic, number, milliseconds) for number in range(partitions)]
+        found = self._consumer.offsets_for_times(asked, timeout=timeout)
+        ends = self.bounds(partitions)
+        return {str(p.partition): p.offset if p.offset >= 0 else ends[str(p.partition)][1] for p in found}
+
     def close(self) -> None:
         self._consumer.close()
 
@@ -92,18 +103,18 @@ def check_still_held(topic: str, wanted: Mapping[str, int], held: Mapping[str, t
         if partition not in held:
             raise BadConfiguration(
                 f"topic {topic} has no partition {partition} any more; the number of partitions is fixed: "
-                "create the topic with as many as before, or reset the stream"
+                "create the topic with as many as before, or reset the stream (`millrace host reset`)"
             )
         first, end = held[partition]
         if offset < first:
             raise BadConfiguration(
                 f"topic {topic}, partition {partition}: the next record is offset {offset}, but Kafka holds only "
-                f"{first} and later: {first - offset} records are gone. Lengthen its retention; to go on without "
-                "them reset the stream"
+                f"{first} and later: {first - offset} records are gone. Lengthen its retention; `millrace host reset` "
+                "goes on without them if the open hours are still whole"
             )
         if offset > end:
             raise BadConfiguration(
                 f"topic {topic}, partition {partition}: the next record is offset {offset}, but Kafka ends at {end}: "
                 "the topic was created anew or this is another Kafka. Point MILLRACE_KAFKA to the right one, or "
-                "reset the stream"
+                "reset the stream (`millrace host reset`)"
             )

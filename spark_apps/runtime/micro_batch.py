@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,7 @@ class BatchTask:
     batch: int
     buckets: int
     packs: dict[int, PackRef]
+    first_complete_hour: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,10 @@ def fold_bucket(task: BatchTask, bucket: int, records: pl.DataFrame, store: S3St
     marks.append(time.perf_counter())
     done = task.fold.fold(state, records)
     marks.append(time.perf_counter())
-    hours = write_facts(store, task.dataset, done.facts, Version(0, task.generation, task.batch), bucket)
+    facts = done.facts
+    if task.first_complete_hour is not None:
+        facts = facts.filter(pl.col("window_start") >= task.first_complete_hour)
+    hours = write_facts(store, task.dataset, facts, Version(0, task.generation, task.batch), bucket)
     write_rejected(store, task, bucket, records, done.rejected)
     marks.append(time.perf_counter())
     body = task.fold.pack(done.state)
@@ -114,7 +119,7 @@ def fold_bucket(task: BatchTask, bucket: int, records: pl.DataFrame, store: S3St
         fact_hours=[int(hour.timestamp()) // 3600 for hour in hours],
         records=records.height,
         observations=done.observations,
-        facts=done.facts.height,
+        facts=facts.height,
         rejected=dict(sorted(done.rejected.group_by("reason").len().iter_rows())),
         seconds={
             name: round(end - start, 4)

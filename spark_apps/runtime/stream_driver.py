@@ -115,10 +115,8 @@ class StreamDriver:
             state.sweep(last)
         reporter.watch_topic(topic, partitions, checkpoint.generation)
         spark = start_session(self._spec, self._home / "scratch")
-        offsets = checkpoint.base.offsets if checkpoint.base else None
-        records = read_topic(
-            spark, self._spec, self._settings.kafka, starting_offsets(self._spec.topic, partitions, offsets)
-        )
+        start = starting_offsets(self._spec.topic, partitions, checkpoint.starting_offsets)
+        records = read_topic(spark, self._spec, self._settings.kafka, start)
         query = (
             records.writeStream.queryName(self._spec.name)
             .option("checkpointLocation", f"file://{checkpoint.spark_directory}")
@@ -201,6 +199,7 @@ class StreamDriver:
             batch=batch,
             buckets=self._spec.buckets,
             packs=before.packs if before else {},
+            first_complete_hour=checkpoint.first_complete_hour,
         )
         summaries = run_micro_batch(records, task)
         commit = next_commit(self._spec, checkpoint.generation, batch, before, summaries)

@@ -6,6 +6,7 @@ import io
 import random
 import signal
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from millrace.publish.due import due_hours
 from millrace.settings import Settings
 from millrace.store import S3Store, open_store
 from spark_apps.runtime.carried_state import CarriedState, Manifest
+from spark_apps.runtime.kafka_source import TopicOffsets
+from spark_apps.runtime.reset import reset_stream
 from tests.conftest import wait_until
 from tests.integration.streams import StreamUnderTest, end_of_input, make_stream, poll
 from tests.oracles.stations import Key, Message, Row, movements
@@ -197,3 +200,30 @@ def test_a_topic_that_lost_what_comes_next_is_refused_in_words(stream: StreamUnd
         assert process.returncode == exit_codes.BAD_CONFIGURATION
     assert "the next record is offset 1000, but Kafka ends at 0" in stream.log()
     assert "Traceback" not in stream.log()
+
+
+def test_a_reset_counts_the_open_hours_anew_and_leaves_the_others(stream: StreamUnderTest) -> None:
+    now = int(time.time()) // 3600 * 3600 - 6 * 3600
+    messages = [replace(m, kafka_at=1 << 40) for m in city("north", 5, 60, start=now)]
+    stream.send(poll(m.system_id, m.observed_at, m.stations) for m in messages)
+    with stream.driver() as process:
+        stream.wait_for_offset(60, process)
+    compact(stream)
+    topic = TopicOffsets(stream.kafka, stream.topic)
+    spec = stream.catalog.streams["station_hourly"]
+    checkpoint = stream.settings.home / "streams" / "station_hourly" / "checkpoint"
+    done = reset_stream(open_store(stream.settings), spec, checkpoint, topic)
+    topic.close()
+    assert (done.generation, done.starting_offsets) == (2, {"0": 0})
+    assert done.first_complete_hour == datetime.fromtimestamp(stream.manifest().sealed_before * 3600, UTC)
+    stream.send([end_of_input("north", now)])
+    with stream.driver() as process:
+        wait_until(
+            lambda: stream.manifest().generation == 2, 60, "the new generation's first batch", every=0.2
+        )
+        stream.wait_for_offset(61, process)
+    compact(stream)
+    rows, states = read_published(stream)
+    assert rows == movements(messages, late_by=7200, max_gap=7200).rows
+    assert states == {"final"}
+    assert not list(open_store(stream.settings).list_objects("rejected/facts/"))

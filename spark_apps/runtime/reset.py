@@ -1,0 +1,77 @@
+"""Resetting a stream: forget its state and read the open hours again from Kafka.
+
+For a state that a new version cannot read, or another number of buckets. The hours before the oldest open
+one keep what is published; from it on everything is counted anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from millrace.catalog import StreamSpec
+from millrace.publish.generations import known_generations
+from millrace.store import ObjectStore
+from spark_apps.runtime.carried_state import newest_manifest
+from spark_apps.runtime.checkpoint import new_checkpoint
+from spark_apps.runtime.clock import HOUR, as_datetime
+from spark_apps.runtime.errors import BadConfiguration
+from spark_apps.runtime.kafka_source import TopicOffsets
+
+CLOCKS_DIFFER = timedelta(minutes=5)
+"""A poll may be dated this long after its arrival, so it may have arrived this long before its time."""
+
+
+@dataclass(frozen=True)
+class Reset:
+    """What a reset did. `first_complete_hour` is None when everything is read again."""
+
+    generation: int
+    first_complete_hour: datetime | None
+    starting_offsets: dict[str, int]
+    old_checkpoint: Path | None
+
+
+def reset_stream(store: ObjectStore, spec: StreamSpec, directory: Path, topic: TopicOffsets) -> Reset:
+    """Begin a new generation without the old state. No driver of the stream may be running.
+
+    Raises BadConfiguration when Kafka no longer holds what the open hours need.
+    """
+    partitions = topic.partitions()
+    held = topic.bounds(partitions)
+    manifest = newest_manifest(store, spec.name)
+    first: datetime | None = None
+    offsets = {partition: begin for partition, (begin, _) in held.items()}
+    known_hours = [*manifest.open_hours, manifest.sealed_before] if manifest else []
+    open_hours = [hour for hour in known_hours if hour is not None]
+    truncated = sorted(partition for partition, (begin, _) in held.items() if begin > 0)
+    if open_hours:
+        first = as_datetime(min(open_hours) * HOUR)
+        offsets = topic.offsets_at(first - spec.max_gap - CLOCKS_DIFFER, partitions)
+        lost = [partition for partition in truncated if offsets[partition] <= held[partition][0]]
+    else:
+        lost = truncated
+    if lost:
+        raise BadConfiguration(
+            f"{spec.name} cannot be reset: Kafka no longer holds topic {spec.topic}, partition(s) {', '.join(lost)}, "
+            f"back to {_need(first, spec)}, so the open hours could not be counted whole. The state as it is can "
+            "still be gone on from; lengthen the topic's retention for the next time"
+        )
+    old = _set_aside(directory)
+    parent = max(known_generations(store, spec.dataset), default=None)
+    checkpoint = new_checkpoint(
+        store, spec, directory, parent=parent, first_complete_hour=first, base=None, starting_offsets=offsets
+    )
+    return Reset(checkpoint.generation, first, offsets, old)
+
+
+def _need(first: datetime | None, spec: StreamSpec) -> str:
+    return f"{first - spec.max_gap - CLOCKS_DIFFER:%Y-%m-%d %H:%M} UTC" if first else "its beginning"
+
+
+def _set_aside(directory: Path) -> Path | None:
+    if not directory.exists():
+        return None
+    aside = directory.with_name(f"{directory.name}-before-{datetime.now(UTC):%Y%m%dT%H%M%S}")
+    return directory.rename(aside)
