@@ -59,9 +59,60 @@ def execute(
     os.execv(order.command[0], order.command)  # noqa: S606
 
 
+@app.command("reset")
+def reset(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A stream of the catalog; its driver must be down.")
+    ],
+) -> None:
+    """Forget a stream's state and count its open hours anew from Kafka, at its next start.
+
+    For a state that cannot be read any more, or another number of buckets. Hours that were complete keep
+    what is published. Refused while the driver runs, and when Kafka no longer holds what the open hours need.
+    """
+    from millrace import settings
+    from millrace.catalog import CatalogError, load_catalog
+    from millrace.control.status import newest_status
+    from millrace.store import StoreUnavailable, open_store
+    from spark_apps.runtime.errors import DriverError
+    from spark_apps.runtime.kafka_source import TopicOffsets
+    from spark_apps.runtime.reset import reset_stream
+
+    try:
+        chosen = settings.load()
+        spec = load_catalog(chosen.catalog_dir).streams.get(name)
+        if spec is None:
+            raise CatalogError(f"catalog/streams.yaml has no stream {name!r}")
+        store = open_store(chosen)
+        status = newest_status(store, name)
+        if status is not None and not status.ended and _is_alive(status.pid):
+            raise CatalogError(f"the driver of {name} is running (process {status.pid}); stop it first")
+        done = reset_stream(
+            store, spec, chosen.home / "streams" / name / "checkpoint", TopicOffsets(chosen.kafka, spec.topic)
+        )
+    except (settings.SettingsError, CatalogError, StoreUnavailable, DriverError, ConnectionError) as error:
+        typer.echo(f"millrace: {error}", err=True)
+        raise typer.Exit(1) from None
+    since = (
+        f"from {done.first_complete_hour:%Y-%m-%d %H:%M} UTC on"
+        if done.first_complete_hour
+        else "from the beginning"
+    )
+    typer.echo(f"{name}: generation {done.generation} counts {since}, reading from {done.starting_offsets}")
+    if done.old_checkpoint:
+        typer.echo(f"the old checkpoint is kept at {done.old_checkpoint}")
+    typer.echo("next: start the stream; `millrace status` shows it")
+
+
 def _say(text: str) -> None:
     """To the driver's log, with the time: the lines of a driver around it have one too."""
     print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} millrace host: {text}", flush=True)
+
+
+def _is_alive(pid: int) -> bool:
+    import psutil
+
+    return psutil.pid_exists(pid)
 
 
 if __name__ == "__main__":
