@@ -88,6 +88,9 @@ def _host(home: Path) -> str:
             f"directory={_escaped(PROJECT_ROOT)}",
             f"childlogdir={_escaped(home / 'logs')}",
             "nodaemon=true",
+            # Its standard output is a pipe to the stack's own supervisord. Should that one be killed, the
+            # first line written there would end this one at once, and with it the orderly end of drivers.
+            "silent=true",
             "umask=077",
             "identifier=millrace-streamhost",
             *user,

@@ -36,7 +36,6 @@ def up(steps: Steps, *, port_base: int | None = None, feed: str | None = None) -
 
     Raises StackError; whatever goes wrong, and on Ctrl-C, what this call started is stopped again.
     """
-    begun = datetime.now(UTC)
     home = stack_settings().home
     check_path(home)
     java = find_java()
@@ -57,7 +56,7 @@ def up(steps: Steps, *, port_base: int | None = None, feed: str | None = None) -
         )
         stack = Stack(settings, secrets, java, threading.Event())
         if running:
-            _mend(stack, steps, begun, new_feed=kept.get(FEED) != chosen[FEED])
+            _mend(stack, steps, new_feed=kept.get(FEED) != chosen[FEED])
             return stack
         sweep(settings, steps)
         checks.check_memory()
@@ -65,7 +64,7 @@ def up(steps: Steps, *, port_base: int | None = None, feed: str | None = None) -
         with steps.step("Jars") as note:
             note("fetched and verified" if ensure_jars() else "there and verified")
         try:
-            _start(stack, steps, begun)
+            _start(stack, steps)
         except BaseException:
             stack.cancelled.set()
             with _undisturbed():
@@ -83,7 +82,8 @@ def _check_feed(text: str) -> None:
         raise StackError(str(error)) from None
 
 
-def _start(stack: Stack, steps: Steps, begun: datetime) -> None:
+def _start(stack: Stack, steps: Steps) -> None:
+    begun = datetime.now(UTC)
     with steps.step("Configuration and supervisor"):
         stack.configure()
 
@@ -118,8 +118,9 @@ def _start(stack: Stack, steps: Steps, begun: datetime) -> None:
     _first_data(stack, steps, begun)
 
 
-def _mend(stack: Stack, steps: Steps, begun: datetime, *, new_feed: bool) -> None:
+def _mend(stack: Stack, steps: Steps, *, new_feed: bool) -> None:
     """The supervisor runs already: start what is not running, and see that all of it answers."""
+    begun = datetime.now(UTC)
     supervisor = stack.supervisor
     if new_feed:
         with steps.step("Stopping: Feed"):
