@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 
 from millrace.catalog import Catalog, FeedSpec, TopicSpec
 from millrace.feeds.context import FeedContext
@@ -26,12 +28,18 @@ _KAFKA_WITHIN = 60.0
 
 
 def run_feed(
-    spec: FeedSpec, settings: Settings, catalog: Catalog, *, once: bool = False, stop: Stop | None = None
+    spec: FeedSpec,
+    settings: Settings,
+    catalog: Catalog,
+    *,
+    once: bool = False,
+    stop: Stop | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> None:
     """Run one feed until it ends or is asked to stop (SIGTERM, SIGINT, or `stop`).
 
-    `once` does what is due now, then ends. Returns after everything fetched has been acknowledged.
-    Raises CatalogError, TopicError, KafkaUnavailable, DeliveryError, and what the kind raises; all are
+    `once` does what is due now, then ends. `clock` gives epoch seconds. Returns after everything fetched has
+    been acknowledged. Raises CatalogError, TopicError, KafkaUnavailable, DeliveryError, and what the kind raises; all are
     errors with a message for a person.
     """
     validate_feed(spec)
@@ -58,6 +66,7 @@ def run_feed(
                 sink=sink,
                 stop=stop,
                 once=once,
+                clock=clock,
             )
             _dispatch(spec, context)
     log.info("%s: ended; everything that was fetched is in Kafka", spec.name)
