@@ -10,7 +10,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -71,6 +71,7 @@ def fold_hour(
     Raises FormatError for an object that cannot be read and StoreError when the store stays away.
     """
     hour = whole_hour(hour)
+    reader = _LandingReader(store, dataset)
     facts_read = deleted = 0
     wrote = lost_last = False
     for attempt in range(MAX_PASSES):
@@ -78,7 +79,7 @@ def fold_hour(
             pause(random.uniform(0.05, 0.2) * 2 ** min(attempt, 5))
         lost_last = True
         published, etag, settled = _read_published(store, dataset, hour)
-        landed = _read_landing(store, dataset, hour)
+        landed = reader.read(hour)
         if landed is None:
             continue  # an object went away while we read: another fold was here
         facts_read = max(facts_read, landed.facts.height)
@@ -115,44 +116,63 @@ def _read_published(
     return decode_hour(found.body, dataset, key), found.etag, store.if_match_is_atomic or age > SETTLED_AFTER
 
 
-def _read_landing(store: ObjectStore, dataset: DatasetSpec, hour: datetime) -> _Landed | None:
-    """Everything of the hour in landing that counts, or None when an object vanished meanwhile."""
-    import polars as pl
+class _LandingReader:
+    """Reads an hour's landing area again and again, each object once: one name means one content for ever."""
 
-    names = {
-        info.key: parse_landing_key(info.key)
-        for info in store.list_objects(landing_prefix(dataset.name, hour))
-    }
-    generations = {
-        number: read_generation(store, dataset.name, number)
-        for number in sorted({name.version.generation for name in names.values()})
-    }
-    known = {key: name for key, name in names.items() if generations[name.version.generation] is not None}
-    too_early = [
-        key for key, name in known.items() if _is_too_early(name, generations[name.version.generation])
-    ]
-    counted = sorted(set(known) - set(too_early))
-    try:
-        with ThreadPoolExecutor(max_workers=READERS) as pool:
-            bodies = dict(zip(counted, pool.map(lambda key: store.get(key).body, counted), strict=True))
-    except NotFound:
-        return None
-    fact_keys = [key for key in counted if not known[key].is_seal]
-    frames = [
-        decode_facts(bodies[key], dataset, key).with_columns(pl.lit(number, pl.Int32).alias("_object"))
-        for number, key in enumerate(fact_keys)
-    ]
-    nothing = empty_hour(dataset).rows.with_columns(pl.lit(None, pl.Int32).alias("_object"))
-    return _Landed(
-        facts=pl.concat(frames) if frames else nothing,
-        fact_keys=fact_keys,
-        seals={
-            key: (str(json.loads(bodies[key])["writer"]), name.version.packed())
-            for key, name in known.items()
-            if name.is_seal and key in bodies
-        },
-        too_early=too_early,
-    )
+    def __init__(self, store: ObjectStore, dataset: DatasetSpec) -> None:
+        self._store = store
+        self._dataset = dataset
+        self._facts: dict[str, pl.DataFrame] = {}
+        self._seals: dict[str, str] = {}
+        self._generations: dict[int, Generation] = {}
+
+    def read(self, hour: datetime) -> _Landed | None:
+        """Everything of the hour that counts, or None when an object vanished while it was to be read."""
+        import polars as pl
+
+        infos = self._store.list_objects(landing_prefix(self._dataset.name, hour))
+        names = {info.key: parse_landing_key(info.key) for info in infos}
+        known = {key: name for key, name in names.items() if self._generation(name) is not None}
+        too_early = [key for key, name in known.items() if _is_too_early(name, self._generation(name))]
+        counted = sorted(set(known) - set(too_early))
+        try:
+            self._fetch([key for key in counted if key not in self._facts and key not in self._seals], known)
+        except NotFound:
+            return None
+        fact_keys = [key for key in counted if not known[key].is_seal]
+        frames = [
+            self._facts[key].with_columns(pl.lit(number, pl.Int32).alias("_object"))
+            for number, key in enumerate(fact_keys)
+        ]
+        nothing = empty_hour(self._dataset).rows.with_columns(pl.lit(None, pl.Int32).alias("_object"))
+        return _Landed(
+            facts=pl.concat(frames) if frames else nothing,
+            fact_keys=fact_keys,
+            seals={
+                key: (self._seals[key], known[key].version.packed()) for key in counted if key in self._seals
+            },
+            too_early=too_early,
+        )
+
+    def _fetch(self, keys: Sequence[str], names: Mapping[str, LandingName]) -> None:
+        if not keys:
+            return
+        with ThreadPoolExecutor(max_workers=min(READERS, len(keys))) as pool:
+            bodies = list(pool.map(lambda key: self._store.get(key).body, keys))
+        for key, body in zip(keys, bodies, strict=True):
+            if names[key].is_seal:
+                self._seals[key] = str(json.loads(body)["writer"])
+            else:
+                self._facts[key] = decode_facts(body, self._dataset, key)
+
+    def _generation(self, name: LandingName) -> Generation | None:
+        number = name.version.generation
+        if number not in self._generations:
+            found = read_generation(self._store, self._dataset.name, number)
+            if found is None:
+                return None
+            self._generations[number] = found
+        return self._generations[number]
 
 
 def _is_too_early(name: LandingName, generation: Generation | None) -> bool:
