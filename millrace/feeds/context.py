@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,8 +11,11 @@ from pathlib import Path
 
 from millrace.feeds.dead_letters import Repeats
 from millrace.feeds.model import Rejection
-from millrace.feeds.sink import KafkaSink, log
+from millrace.feeds.secrets import redact, redact_bytes
+from millrace.feeds.sink import KafkaSink
 from millrace.feeds.stop import Stop
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,11 @@ class FeedContext:
     def reject(
         self, source: str, rejection: Rejection, *, system_id: str | None, then: str, fetched_at: int
     ) -> None:
-        """Send what could not be read to the dead letters and say so; the same reply again is only counted."""
+        """Send what could not be read to the dead letters and say so; the same reply again is only counted.
+
+        Secrets are hidden in it: a server may quote the request that it does not like.
+        """
+        rejection = Rejection(rejection.reason, redact(rejection.detail), redact_bytes(rejection.body))
         times = self.repeats.times(source, rejection)
         if times == 1:
             self.sink.dead_letter(rejection, system_id=system_id, fetched_at=fetched_at)

@@ -21,7 +21,7 @@ from tenacity import (
 
 from millrace import __version__
 from millrace.feeds.model import Rejection
-from millrace.feeds.secrets import redact, redact_bytes
+from millrace.feeds.secrets import redact
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +148,6 @@ async def _read(response: httpx.Response) -> bytes:
 
 def _failure(response: httpx.Response, body: bytes) -> FetchFailed:
     status = response.status_code
-    body = redact_bytes(body)
     if response.is_success:
         detail = f"the body has more than {MAX_BODY} bytes; its beginning is kept"
         return FetchFailed(detail, Rejection("too_large", detail, body[:1_000_000]), status)

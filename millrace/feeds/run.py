@@ -39,8 +39,8 @@ def run_feed(
     """Run one feed until it ends or is asked to stop (SIGTERM, SIGINT, or `stop`).
 
     `once` does what is due now, then ends. `clock` gives epoch seconds. Returns after everything fetched has
-    been acknowledged. Raises CatalogError, TopicError, KafkaUnavailable, DeliveryError, and what the kind raises; all are
-    errors with a message for a person.
+    been acknowledged. Raises CatalogError, TopicError, KafkaUnavailable, DeliveryError, and what the kind
+    raises; all are errors with a message for a person.
     """
     validate_feed(spec)
     stop = stop or Stop()

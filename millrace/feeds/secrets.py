@@ -38,7 +38,11 @@ def keep_secret(secret: str) -> None:
 def _factory(make: Any) -> Any:
     def record(*args: Any, **kwargs: Any) -> logging.LogRecord:
         made: logging.LogRecord = make(*args, **kwargs)
-        message = made.getMessage()
+        try:
+            message = made.getMessage()
+        except (TypeError, ValueError, KeyError):
+            # Its arguments do not fit. logging complains when it prints such a record; making it must not fail.
+            message = f"{made.msg} {made.args}"
         hidden = redact(message)
         if hidden != message:
             made.msg, made.args = hidden, ()

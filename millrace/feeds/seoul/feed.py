@@ -18,7 +18,7 @@ from millrace.feeds.context import FeedContext, shown
 from millrace.feeds.http import Backoff, Fetcher, FetchFailed, Transient, new_client
 from millrace.feeds.model import Poll, Rejection, Station, Unreadable
 from millrace.feeds.options import SeoulOptions
-from millrace.feeds.secrets import keep_secret, redact, redact_bytes
+from millrace.feeds.secrets import keep_secret, redact
 from millrace.feeds.seoul.parse import ROWS_PER_PAGE, ErrorReply, SeoulPage, parse_page
 from millrace.feeds.tasks import run_until_stopped
 
@@ -106,7 +106,7 @@ class _Poller:
             if page.is_last:
                 break
         if not stations:
-            raise FetchFailed("the API has no stations at all")
+            raise FetchFailed("not one station could be read from the API")
         self._context.repeats.forget(self._system_id)
 
     async def _page(self, number: int, at: int) -> SeoulPage:
@@ -127,7 +127,7 @@ class _Poller:
         except Unreadable as error:
             what = _WHAT_TO_DO.get(error.code, "") if isinstance(error, ErrorReply) else ""
             detail = redact(f"rows from {first}: {error.detail}" + (f" ({what})" if what else ""))
-            rejection = Rejection(error.reason, detail, redact_bytes(body))
+            rejection = Rejection(error.reason, detail, body)
         raise FetchFailed(detail, rejection)
 
     def _send(self, poll: Poll) -> None:

@@ -80,7 +80,8 @@ def test_a_restart_anywhere_changes_no_byte(offset: int, cuts: list[int], step: 
     """Polls of one process, and of several that each go on after the last poll of the one before."""
     first = (city().begin_of(SATURDAY) + offset) // step * step
     together = [poll_pages(poll) for poll in islice(polls(city(), "city", first, step), sum(cuts))]
-    apart, at = [], first
+    apart: list[list[bytes]] = []
+    at = first
     for length in cuts:
         fresh = City(1, 30, timezone=ZoneInfo("UTC"))
         apart.extend(poll_pages(poll) for poll in islice(polls(fresh, "city", at, step), length))

@@ -104,7 +104,7 @@ def test_files_may_be_plain_or_compressed(tmp_path: Path, compress: Any) -> None
 
 def test_a_file_of_stations_gives_their_ids(tmp_path: Path) -> None:
     pair = write_csv_pair(
-        tmp_path, [{"0": (1, 2, 0, 0, 0, True, True, True), "2": (3, 0, 0, 0, 0, *[True] * 3)}]
+        tmp_path, [{"0": (1, 2, 0, 0, 0, True, True, True), "2": (3, 0, 0, 0, 0, True, True, True)}]
     )
     names = tmp_path / "stations.csv"
     names.write_text('station_no,station_id,name\n0,abc,"Park, north"\n1,def,Harbour\n')
