@@ -51,7 +51,9 @@ def sweep(settings: Settings, steps: Steps) -> None:
         note(f"{len(left)} processes")
         supervisors = [process for process in left if _is_supervisord(process)]
         end(supervisors, patience=90)  # first, or they would start again what is ended
-        end(roots(supervisor.processes()), patience=20)
+        # Drivers were given their time by the stream host above. Of the rest, Airflow's scheduler cannot end
+        # in order any more (it logs into a pipe that is gone) and has nothing that it could lose.
+        end(roots(supervisor.processes()), patience=8)
         end(supervisor.processes(), patience=5)
 
 

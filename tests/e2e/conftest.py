@@ -1,0 +1,115 @@
+"""The whole platform, brought up by the real `millrace up` in a home of its own, once per session."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from millrace.local.airflow_api import AirflowApi
+from millrace.local.credentials import ensure_secrets
+from millrace.local.home import stack_settings
+from millrace.local.jars import jar_root
+from millrace.local.ports import free_ports
+from millrace.local.supervisor import Supervisor
+from millrace.settings import DEFAULT_PORTS, Settings
+from millrace.store import S3Store, open_store
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A running stack. `environment` is what a shell needs to use `millrace` on it."""
+
+    home: Path
+    environment: dict[str, str]
+    up_output: str
+    up_seconds: float
+
+    @property
+    def settings(self) -> Settings:
+        secrets = ensure_secrets(self.home)
+        return replace(
+            stack_settings(self.environment),
+            access_key=secrets["AWS_ACCESS_KEY_ID"],
+            secret_key=secrets["AWS_SECRET_ACCESS_KEY"],
+        )
+
+    @property
+    def store(self) -> S3Store:
+        return open_store(self.settings)
+
+    @property
+    def api(self) -> AirflowApi:
+        return AirflowApi(self.settings, ensure_secrets(self.home))
+
+    @property
+    def supervisor(self) -> Supervisor:
+        return Supervisor(self.home)
+
+    def millrace(self, *arguments: str, timeout: float = 280) -> subprocess.CompletedProcess[str]:
+        """Run the command as a person would; its output is in `stdout` (errors too)."""
+        return run_millrace(self.environment, *arguments, timeout=timeout)
+
+
+def run_millrace(
+    environment: dict[str, str], *arguments: str, timeout: float = 280
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "millrace", *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+        cwd="/",
+    )
+
+
+def fresh_environment(home: Path) -> dict[str, str]:
+    """A home of its own on free ports, with the jars of this machine."""
+    ports = zip(DEFAULT_PORTS, free_ports(len(DEFAULT_PORTS)), strict=True)
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("MILLRACE_", "AWS_", "AIRFLOW"))}
+    return {
+        **kept,
+        "MILLRACE_HOME": str(home),
+        "MILLRACE_JARS": str(jar_root()),
+        **{f"MILLRACE_PORT_{name}": str(port) for name, port in ports},
+    }
+
+
+@pytest.fixture(scope="session")
+def platform(jars: None) -> Iterator[Platform]:
+    """Everything, up, with the simulated city's past day published. Taken down completely at the end."""
+    home = Path(tempfile.mkdtemp(prefix="mr-"))  # short: a unix socket must fit below it
+    environment = fresh_environment(home)
+    begun = time.monotonic()
+    try:
+        answer = run_millrace(environment, "up")
+        seconds = time.monotonic() - begun
+        assert answer.returncode == 0, f"{answer.stdout}\n{last_words(home)}"
+        found = Platform(home, environment, answer.stdout, seconds)
+        yield found
+    finally:
+        answer = run_millrace(environment, "down")
+        left = Supervisor(home).processes()
+        assert answer.returncode == 0, answer.stdout
+        assert left == []
+        shutil.rmtree(home)
+
+
+def last_words(home: Path) -> str:
+    """The ends of all logs, for the message of a failed start."""
+    parts = []
+    for path in sorted((home / "logs").glob("*.log")):
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
+        parts.append("\n".join([f"== {path.name}", *lines]))
+    return "\n".join(parts)

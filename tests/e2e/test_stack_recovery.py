@@ -1,0 +1,170 @@
+"""The stack as its user meets it: quick, closed to the network, and not to be broken by what happens to it.
+
+These tests end and restart the platform, so they come after those that use it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from ipaddress import IPv6Address, ip_address
+from pathlib import Path
+
+import psutil
+import pytest
+
+from millrace.local.credentials import ensure_secrets
+from millrace.local.marker import processes_of
+from millrace.local.programs import NAMES
+from millrace.local.supervisor import Supervisor
+from tests.conftest import wait_until
+from tests.e2e.conftest import Platform, fresh_environment, run_millrace
+
+pytestmark = pytest.mark.stack
+
+MEMORY_LIMIT = 4_000_000_000
+
+
+def test_everything_runs_within_its_memory_and_says_so(platform: Platform) -> None:
+    answer = platform.millrace("status", "--json")
+    found = json.loads(answer.stdout)
+    assert [line["name"] for line in found["processes"]] == [*NAMES, "supervisor"]
+    assert found["healthy"], answer.stdout
+    assert found["memory"] < MEMORY_LIMIT
+    (stream,) = found["streams"]
+    assert (stream["name"], stream["state"]) == ("station_hourly", "running")
+    assert stream["facts"] > 0
+
+
+def test_nothing_listens_but_on_this_machine(platform: Platform) -> None:
+    listening = {
+        (process.pid, connection.laddr.ip)
+        for process in platform.supervisor.processes()
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert len(listening) >= 4  # Kafka, the S3 server, Airflow, a driver: or this test looks at nothing
+    assert [pair for pair in listening if not _is_loopback(pair[1])] == []
+
+
+def _is_loopback(address: str) -> bool:
+    parsed = ip_address(address)
+    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
+    return (mapped or parsed).is_loopback
+
+
+def test_no_secret_is_in_an_argument_list_or_a_log(platform: Platform) -> None:
+    secrets = {n: v for n, v in ensure_secrets(platform.home).items() if n != "AWS_ACCESS_KEY_ID"}
+    arguments = "\n".join(" ".join(process.cmdline()) for process in platform.supervisor.processes())
+    logs = [p for p in platform.home.glob("**/*.log*") if p.is_file() and "kafka/data" not in str(p)]
+    texts = {"argument lists": arguments, "what `up` printed": platform.up_output} | {
+        str(path): path.read_text(encoding="utf-8", errors="replace") for path in logs
+    }
+    assert len(logs) > 5
+    assert [
+        (where, n) for where, text in texts.items() for n, secret in secrets.items() if secret in text
+    ] == []
+
+
+def test_a_second_up_is_quick_and_harmless(platform: Platform) -> None:
+    before = {state.name: state.pid for state in platform.supervisor.states()}
+    answer = platform.millrace("up", timeout=15)
+    assert answer.returncode == 0, answer.stdout
+    assert "nothing to start" in answer.stdout
+    assert {state.name: state.pid for state in platform.supervisor.states()} == before
+
+
+def test_a_running_stack_is_neither_cleaned_nor_moved(platform: Platform) -> None:
+    cleaned = platform.millrace("clean", "--yes")
+    moved = run_millrace(
+        {k: v for k, v in platform.environment.items() if "PORT" not in k}, "up", "--port-base", "40000"
+    )
+    assert (cleaned.returncode, moved.returncode) == (1, 1)
+    assert "is running: `millrace down` comes first" in cleaned.stdout
+    assert "runs with other ports" in moved.stdout
+    assert platform.supervisor.is_running()
+
+
+def test_the_ports_of_another_stack_are_named_with_a_way_out(platform: Platform) -> None:
+    with tempfile.TemporaryDirectory(prefix="mr-") as home:
+        environment = {**platform.environment, "MILLRACE_HOME": home}
+        answer = run_millrace(environment, "up")
+        assert answer.returncode == 1
+        assert f"is taken by the stack of {platform.home}: use other ports" in answer.stdout
+        assert "make up PORT_BASE=" in answer.stdout
+        assert "Traceback" not in answer.stdout
+        assert processes_of(Path(home)) == []
+
+
+def test_a_killed_program_comes_back(platform: Platform) -> None:
+    before = platform.supervisor.state("s3").pid
+    assert before is not None
+    os.kill(before, signal.SIGKILL)
+    wait_until(
+        lambda: (now := platform.supervisor.state("s3")).state == "RUNNING" and now.pid != before,
+        30,
+        "the S3 server to come back",
+    )
+    assert platform.millrace("up", timeout=60).returncode == 0
+
+
+def test_up_recovers_from_a_killed_supervisor(platform: Platform) -> None:
+    supervisor = platform.supervisor.pid()
+    assert supervisor is not None
+    hours = _published(platform)
+    orphans = platform.supervisor.processes()
+    os.kill(supervisor, signal.SIGKILL)
+    wait_until(lambda: platform.supervisor.pid() is None, 10, "the supervisor to be gone")
+
+    down = platform.millrace("status")
+    assert "is down" in down.stdout
+    answer = platform.millrace("up")
+
+    assert answer.returncode == 0, answer.stdout
+    assert "Ending what an earlier run left behind" in answer.stdout
+    assert not [process for process in orphans if process.is_running() and process.pid != supervisor]
+    assert json.loads(platform.millrace("status", "--json").stdout)["healthy"]
+    assert hours <= _published(platform)
+
+
+def test_up_recovers_from_a_power_cut(platform: Platform) -> None:
+    """Everything is gone at once; sockets, pid files and locks are left as they were."""
+    for process in platform.supervisor.processes():
+        process.kill()
+    wait_until(lambda: not platform.supervisor.processes(), 20, "all processes to be gone")
+    assert (platform.home / "run" / "stack.sock").exists()
+
+    answer = platform.millrace("up")
+
+    assert answer.returncode == 0, answer.stdout
+    assert json.loads(platform.millrace("status", "--json").stdout)["healthy"]
+
+
+def _published(platform: Platform) -> set[str]:
+    return {found.key for found in platform.store.list_objects("hourly_summary/")}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_up_leaves_nothing_running(jars: None, number: signal.Signals) -> None:
+    with tempfile.TemporaryDirectory(prefix="mr-") as name:
+        home = Path(name)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "millrace", "up"],
+            env=fresh_environment(home),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            wait_until(lambda: len(processes_of(home)) >= 3, 60, "the first programs to run")
+        finally:
+            process.send_signal(number)
+            output, _ = process.communicate(timeout=120)
+        assert process.returncode == 130, output
+        assert "Traceback" not in output
+        assert Supervisor(home).processes() == []
