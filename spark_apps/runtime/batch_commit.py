@@ -63,7 +63,9 @@ def next_commit(
         generation=generation,
         batch=batch,
         buckets=spec.buckets,
-        packs={**(before.packs if before else {}), **{s.bucket: s.pack for s in summaries}},
+        packs=dict(
+            sorted({**(before.packs if before else {}), **{s.bucket: s.pack for s in summaries}}.items())
+        ),
         offsets=dict(sorted(offsets.items())),
         clocks={name: (c.newest_at, c.heard_at, c.ended) for name, c in sorted(clocks.items())},
         open_hours=list(sealing.open_hours),

@@ -16,9 +16,10 @@ from pathlib import Path
 
 from millrace.catalog import StreamSpec
 from millrace.publish.generations import create_generation, known_generations, read_generation
-from millrace.store import ObjectStore
-from spark_apps.runtime.carried_state import Manifest, newest_manifest
+from millrace.store import NotFound, ObjectStore
+from spark_apps.runtime.carried_state import Manifest, get_pack, newest_manifest
 from spark_apps.runtime.errors import BadConfiguration
+from spark_apps.runtime.keyed_fold import KeyedFold
 
 MARKER = "generation.json"
 
@@ -104,6 +105,23 @@ def new_checkpoint(
     temporary.write_text(json.dumps(content), encoding="utf-8")
     temporary.replace(marker)  # whole or not at all: a half-written marker would orphan the generation
     return Checkpoint(directory, claimed.generation, base, starting_offsets, first_complete_hour)
+
+
+def check_readable(store: ObjectStore, manifest: Manifest, fold: KeyedFold) -> None:
+    """Raises BadConfiguration when this version of the transform cannot read the state of a manifest.
+
+    Asked before the first batch: on an executor it would look like a batch that fails.
+    """
+    for bucket in sorted(manifest.packs)[:1]:
+        try:
+            fold.unpack(get_pack(store, manifest.packs[bucket]))
+        except NotFound as error:
+            raise BadConfiguration(
+                f"{error}: the manifest of batch {manifest.batch} names a state that is not in the store; reset the "
+                f"stream (`millrace host reset {manifest.stream}`)"
+            ) from None
+        except ValueError as error:
+            raise BadConfiguration(f"{manifest.packs[bucket].key}: {error}") from None
 
 
 def _reopened(store: ObjectStore, spec: StreamSpec, directory: Path, marker: Path) -> Checkpoint:

@@ -24,7 +24,7 @@ from millrace.settings import Settings
 from millrace.store import StoreUnavailable, open_store
 from spark_apps.runtime.batch_commit import next_commit
 from spark_apps.runtime.carried_state import CarriedState, StateConflict
-from spark_apps.runtime.checkpoint import Checkpoint, open_checkpoint
+from spark_apps.runtime.checkpoint import Checkpoint, check_readable, open_checkpoint
 from spark_apps.runtime.clock import HOUR, as_datetime
 from spark_apps.runtime.errors import DriverError, Fenced, PoisonedBatch, StopRequested
 from spark_apps.runtime.kafka_source import TopicOffsets, check_still_held, read_topic, starting_offsets
@@ -110,6 +110,7 @@ class StreamDriver:
         resumed = checkpoint.base if last is None else state.manifest(last)
         if resumed is not None:
             check_still_held(self._spec.topic, resumed.offsets, topic.bounds(partitions))
+            check_readable(self._store, resumed, self._fold)
             self._progress.resumed(resumed.offsets)
         if last is not None:
             state.sweep(last)
