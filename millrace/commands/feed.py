@@ -90,7 +90,7 @@ def run_city(
     poll every interval.
 
     The same seed gives the same polls at the same times, in every process. Every ride is in the ground truth,
-    <home>/feeds/city/trips/<date>.jsonl.
+    <home>/feeds/city_by_hand/trips/<date>.jsonl.
     """
     options = {
         "seed": seed,
@@ -173,12 +173,18 @@ Kind = Literal["city", "gbfs", "seoul", "replay"]
 
 
 def _run_by_hand(kind: Kind, options: dict[str, Any], kafka: str | None, once: bool) -> None:
-    from millrace.catalog import FeedSpec
+    from millrace.catalog import CatalogError, FeedSpec
     from millrace.feeds.choice import TOPIC
+    from millrace.feeds.options import validate_feed
 
     with _errors_in_one_line():
         settings, catalog = _load(kafka)
-        _run(FeedSpec(name=kind, kind=kind, topic=TOPIC, options=options), settings, catalog, once)
+        spec = FeedSpec(name=f"{kind}_by_hand", kind=kind, topic=TOPIC, options=options)
+        try:
+            validate_feed(spec)
+        except CatalogError as error:
+            raise CatalogError(str(error).replace(f"feeds.yaml: {spec.name}.options.", "--")) from None
+        _run(spec, settings, catalog, once)
 
 
 def _load(kafka: str | None) -> tuple[Settings, Catalog]:

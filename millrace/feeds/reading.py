@@ -52,39 +52,37 @@ def epoch_seconds(value: object, what: str) -> int:
 
 def count(value: object) -> int | None:
     """A count of things: a whole number from 0 to 2^31 - 1, also as text; None for everything else."""
-    if isinstance(value, bool):
-        return None
+    if type(value) is int:  # nearly always; a recorded year is a hundred million of them
+        return value if 0 <= value <= MAX_COUNT else None
     if isinstance(value, str):
         text = value.strip()
         if not (text.isascii() and text.isdigit() and len(text) <= 10):
             return None
-        value = int(text)
-    elif isinstance(value, float):
-        if not value.is_integer():
-            return None
-        value = int(value)
-    if isinstance(value, int) and 0 <= value <= MAX_COUNT:
-        return value
+        return count(int(text))
+    if isinstance(value, float) and value.is_integer():
+        return count(int(value))
     return None
 
 
 def flag(value: object) -> bool | None:
     """True or false: as JSON's booleans (GBFS 2 and 3) or as 1 and 0 (GBFS 1); None for everything else."""
-    if isinstance(value, bool):
+    if value is True or value is False:
         return value
-    if isinstance(value, int) and value in (0, 1):
+    if type(value) is int and value in (0, 1):
         return value == 1
     return None
 
 
 def identifier(value: object, what: str) -> str:
     """An id: text or a whole number, 1 to 256 characters that UTF-8 can carry. Raises Unreadable."""
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**18:
+    if type(value) is int and abs(value) < 10**18:
         return str(value)
     if not isinstance(value, str) or not value.strip():
         raise Unreadable("missing_field", f"{what} is missing or empty")
     if len(value) > MAX_ID_LENGTH:
         raise Unreadable("bad_id", f"{what} is longer than {MAX_ID_LENGTH} characters")
+    if value.isascii():
+        return value
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:

@@ -44,31 +44,32 @@ def run_feed(
     """
     validate_feed(spec)
     stop = stop or Stop()
-    with stop.on_signals():
-        dead_letters = catalog.topics.get(DEAD_LETTERS) or TopicSpec(name=DEAD_LETTERS)
-        topic = catalog.topics.get(spec.topic) or TopicSpec(name=spec.topic)
-        created = ensure_topics(settings.kafka, [topic, dead_letters], timeout=_KAFKA_WITHIN)
-        if created:
-            log.info("created Kafka topic(s) %s at %s", ", ".join(created), settings.kafka)
-        with KafkaSink(
-            settings.kafka,
-            feed=spec.name,
+    dead_letters = catalog.topics.get(DEAD_LETTERS) or TopicSpec(name=DEAD_LETTERS)
+    topic = catalog.topics.get(spec.topic) or TopicSpec(name=spec.topic)
+    # Before the signals are taken over: nothing is fetched yet, so a wait for Kafka may be interrupted.
+    created = ensure_topics(settings.kafka, [topic, dead_letters], timeout=_KAFKA_WITHIN)
+    if created:
+        log.info("created Kafka topic(s) %s at %s", ", ".join(created), settings.kafka)
+    sink = KafkaSink(
+        settings.kafka,
+        feed=spec.name,
+        topic=spec.topic,
+        dead_letter_topic=dead_letters.name,
+        max_dead_letter=dead_letters.max_message_bytes,
+        stop=stop,
+    )
+    with stop.on_signals(), sink:
+        context = FeedContext(
+            name=spec.name,
+            bootstrap=settings.kafka,
             topic=spec.topic,
-            dead_letter_topic=dead_letters.name,
-            max_dead_letter=dead_letters.max_message_bytes,
+            directory=settings.home / "feeds" / spec.name,
+            sink=sink,
             stop=stop,
-        ) as sink:
-            context = FeedContext(
-                name=spec.name,
-                bootstrap=settings.kafka,
-                topic=spec.topic,
-                directory=settings.home / "feeds" / spec.name,
-                sink=sink,
-                stop=stop,
-                once=once,
-                clock=clock,
-            )
-            _dispatch(spec, context)
+            once=once,
+            clock=clock,
+        )
+        _dispatch(spec, context)
     log.info("%s: ended; everything that was fetched is in Kafka", spec.name)
 
 

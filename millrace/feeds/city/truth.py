@@ -8,6 +8,7 @@ second of its day, independently of the polls. docs/schemas.md describes the fie
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -49,8 +50,11 @@ class TruthLog:
     def _open(self, day: date) -> None:
         self.close()
         self._day, self._written = self._city.service_day(day), 0
-        self._file = (self._directory / f"{day.isoformat()}.jsonl").open("w", encoding="utf-8")
+        # Renamed into place: another process of the same city may be writing this file too.
+        new = self._directory / f".{day.isoformat()}.{os.getpid()}"
+        self._file = new.open("w", encoding="utf-8")
         self._file.write(_line(self._head(self._day)))
+        new.rename(self._path(day))
         oldest = day - self._keep
         for path in self._directory.glob("????-??-??.jsonl"):
             if path.stem < oldest.isoformat():
@@ -58,12 +62,25 @@ class TruthLog:
 
     def _append(self, moment: int) -> None:
         assert self._day is not None
+        if self._file is None or not self._is_ours(self._file, self._path(self._day.day)):
+            self._open(self._day.day)
         assert self._file is not None
         events = self._day.events
         while self._written < len(events) and events[self._written].at <= moment:
             self._file.write(_line(self._event(self._day, events[self._written])))
             self._written += 1
         self._file.flush()
+
+    def _path(self, day: date) -> Path:
+        return self._directory / f"{day.isoformat()}.jsonl"
+
+    @staticmethod
+    def _is_ours(file: IO[str], path: Path) -> bool:
+        """Whether the file of this name is still the one that is open: someone may have replaced or removed it."""
+        try:
+            return os.path.samestat(os.fstat(file.fileno()), path.stat())
+        except FileNotFoundError:
+            return False
 
     def _head(self, day: ServiceDay) -> dict[str, object]:
         stations = [

@@ -96,28 +96,24 @@ def status_to_poll(reply: object, system_id: str, fetched_at: int) -> Parsed:
 def _station(value: object) -> Station:
     if not isinstance(value, dict):
         raise Unreadable("missing_field", "it is not an object")
-    station_id = identifier(value.get("station_id"), "station_id")
-    raw = _either(value, "num_bikes_available", "num_vehicles_available")
+    get = value.get
+    station_id = identifier(get("station_id"), "station_id")
+    raw = get("num_bikes_available", get("num_vehicles_available"))
     bikes = count(raw)
     if bikes is None:
         what = "is missing" if raw is None else f"is {str(raw)[:40]!r}, not a count"
         raise Unreadable("missing_field", f"num_bikes_available of {station_id[:60]!r} {what}")
     return Station(
-        station_id=station_id,
-        bikes=bikes,
-        docks=count(value.get("num_docks_available")),
-        ebikes=count(value.get("num_ebikes_available")),
-        bikes_disabled=count(_either(value, "num_bikes_disabled", "num_vehicles_disabled")),
-        docks_disabled=count(value.get("num_docks_disabled")),
-        installed=flag(value.get("is_installed")),
-        renting=flag(value.get("is_renting")),
-        returning=flag(value.get("is_returning")),
+        station_id,
+        bikes,
+        docks=count(get("num_docks_available")),
+        ebikes=count(get("num_ebikes_available")),
+        bikes_disabled=count(get("num_bikes_disabled", get("num_vehicles_disabled"))),
+        docks_disabled=count(get("num_docks_disabled")),
+        installed=flag(get("is_installed")),
+        renting=flag(get("is_renting")),
+        returning=flag(get("is_returning")),
     )
-
-
-def _either(value: Mapping[str, Any], name: str, newer_name: str) -> Any:
-    found = value.get(name)
-    return value.get(newer_name) if found is None else found
 
 
 def _data(reply: object) -> dict[str, Any]:

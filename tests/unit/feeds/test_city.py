@@ -186,6 +186,20 @@ def test_the_ground_truth_after_restarts_and_torn_lines_is_as_if_nothing_had_hap
     assert all(event["at"] <= moments[-1] for event in events)
 
 
+def test_two_processes_of_one_city_leave_the_ground_truth_whole(tmp_path: Path) -> None:
+    begins = city().begin_of(FRIDAY)
+    one, other = (TruthLog(tmp_path, city(), "city", timedelta(days=35)) for _ in range(2))
+    one.write_until(begins + 3600)
+    other.write_until(begins + 7200)
+    other.close()
+    one.write_until(begins + 9 * 3600)
+    one.close()
+    (path,) = tmp_path.iterdir()
+    _, events = read_truth(path)
+    expected = [event.at for event in city().service_day(FRIDAY).events if event.at <= begins + 9 * 3600]
+    assert [event["at"] for event in events] == expected
+
+
 def test_every_trip_in_the_ground_truth_leaves_and_arrives(tmp_path: Path) -> None:
     log = TruthLog(tmp_path, city(), "city", timedelta(days=35))
     log.write_until(city().begin_of(FRIDAY))
