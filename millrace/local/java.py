@@ -64,7 +64,7 @@ def find_java(env: Mapping[str, str] | None = None) -> Java:
 def how_to_install() -> str:
     """The one command that installs a suitable Java on this system."""
     commands = {
-        "apt-get": "sudo apt-get install openjdk-17-jre-headless",
+        "apt-get": "sudo apt-get install default-jre-headless",
         "dnf": "sudo dnf install java-17-openjdk-headless",
         "zypper": "sudo zypper install java-17-openjdk-headless",
         "pacman": "sudo pacman -S jre17-openjdk-headless",

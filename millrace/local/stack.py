@@ -6,10 +6,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from millrace.catalog import Catalog, CatalogError, load_catalog
-from millrace.local import checks
 from millrace.local.airflow_api import AirflowApi
 from millrace.local.airflow_config import write_password_file
 from millrace.local.airflow_database import ensure_database
@@ -31,6 +31,10 @@ from millrace.settings import Settings
 from millrace.store import S3Store, open_store
 
 ENDED_BADLY = frozenset({"FATAL", "EXITED"})
+
+
+POLL = 0.3
+"""Seconds between looks: rare enough that looking does not slow down what is looked at."""
 
 
 class TimedOut(StackError):
@@ -70,11 +74,11 @@ class Stack:
         assert settings.secret_key
         return S3Server(self.home / "s3", settings.ports.s3, settings.access_key, settings.secret_key)
 
-    @property
+    @cached_property
     def store(self) -> S3Store:
         return open_store(self.settings)
 
-    @property
+    @cached_property
     def api(self) -> AirflowApi:
         return AirflowApi(self.settings, self.secrets)
 
@@ -95,9 +99,6 @@ class Stack:
     def configure(self) -> None:
         """Write every configuration file and start supervisord, with no program yet."""
         self.catalog()  # a mistake in it is said now, not by a program that dies of it
-        checks.check_ports(
-            {f"MILLRACE_PORT_{name.upper()}": port for name, port in vars(self.settings.ports).items()}
-        )
         config_file(self.home).write_text(render_config(self.home, self.programs()), encoding="utf-8")
         self.s3.prepare()
         write_password_file(self.settings, self.secrets)
@@ -153,7 +154,7 @@ class Stack:
             if time.monotonic() > deadline:
                 waited = what or f"{program} to answer"
                 raise TimedOut(f"waited {timeout:.0f} s in vain for {waited}{self.last_words(program)}")
-            time.sleep(0.2)
+            time.sleep(POLL)
 
     def last_words(self, program: str) -> str:
         """The last line of a program's log, and where the rest is, to end an error message with."""

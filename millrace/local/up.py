@@ -47,15 +47,15 @@ def up(steps: Steps, *, port_base: int | None = None, feed: str | None = None) -
         running = Supervisor(home).is_running()
         if running and any(kept.get(name) != value for name, value in chosen.items() if name != FEED):
             raise StackError(f"the stack of {home} runs with other ports: `millrace down` comes first")
-        keep_choices(home, chosen)
         secrets = ensure_secrets(home)
         settings = replace(
-            stack_settings(),
+            stack_settings({**os.environ, **chosen}),
             access_key=secrets["AWS_ACCESS_KEY_ID"],
             secret_key=secrets["AWS_SECRET_ACCESS_KEY"],
         )
         stack = Stack(settings, secrets, java, threading.Event())
         if running:
+            keep_choices(home, chosen)
             _mend(stack, steps, new_feed=kept.get(FEED) != chosen[FEED])
             return stack
         sweep(settings, steps)
@@ -63,6 +63,9 @@ def up(steps: Steps, *, port_base: int | None = None, feed: str | None = None) -
         checks.check_disk(home)
         with steps.step("Jars") as note:
             note("fetched and verified" if ensure_jars() else "there and verified")
+        # Ports that cannot be had are not kept, or the next `up` would want them again.
+        checks.check_ports({f"MILLRACE_PORT_{n.upper()}": port for n, port in vars(settings.ports).items()})
+        keep_choices(home, chosen)
         try:
             _start(stack, steps)
         except BaseException:
