@@ -22,6 +22,8 @@ ActionKind = Literal["leave", "wait", "start", "restart", "stop"]
 
 HOST_GRACE = timedelta(seconds=15)
 """How long to leave the host alone that is about to start or stop a process by itself."""
+CRASH_GRACE = timedelta(seconds=30)
+"""After a crash, judged without the host: it restarts a driver by itself, in a crash loop after up to 16 s."""
 EXIT_GRACE = timedelta(seconds=60)
 """From a driver's last word to the end of its process; a JVM that does not end is killed after it."""
 
@@ -113,7 +115,8 @@ def _by_status(
         return _backed_off(desired, history, now) or Action("restart", health.reason)
     if health.state in ("stopped", "failed", "fenced"):
         if _host_is_likely_at_it(observed.status, now):
-            return Action("wait", f"{health}; the stream host restarts a crash by itself", now + HOST_GRACE)
+            until = now + CRASH_GRACE
+            return Action("wait", f"{health}; the stream host restarts a crash by itself", until)
         return _backed_off(desired, history, now) or Action("start", f"it should run, but {health.reason}")
     return Action("leave", health.reason)
 
@@ -137,6 +140,8 @@ def _by_process(
         case ProcessState.RUNNING:
             return _of_a_running_process(desired, process, observed, health, history, now, thresholds)
     ended = _how_it_ended(process)
+    if process.exit_code is not None and process.exit_code not in exit_codes.NOT_RESTARTED:
+        return Action("wait", f"{ended}; the stream host is about to start it again", now + HOST_GRACE)
     if process.exit_code == exit_codes.FENCED and alive_elsewhere:
         return Action(
             "leave", f"the driver here ended, since a newer one elsewhere holds the stream: {health.reason}"
@@ -218,7 +223,7 @@ def _host_is_likely_at_it(status: StatusObservation | None, now: datetime) -> bo
     if status is None or status.status.state != "failed":
         return False
     deliberate = status.status.exit_code in exit_codes.NOT_RESTARTED
-    return not deliberate and now - status.written_at < HOST_GRACE
+    return not deliberate and now - status.written_at < CRASH_GRACE
 
 
 def _backed_off(desired: DesiredState, history: History, now: datetime) -> Action | None:

@@ -16,9 +16,16 @@ from pydantic import ValidationError
 from millrace.catalog import StreamSpec
 from millrace.control import exit_codes
 from millrace.control.desired import DesiredState, read_desired
-from millrace.control.history import load_history
+from millrace.control.history import Start, load_history
 from millrace.control.layout import ControlObjectError, desired_key
-from millrace.control.lives import MOST_LIVES, WINDOW, next_life, read_lives, write_lives
+from millrace.control.lives import (
+    MOST_LIVES,
+    MOST_LIVES_OF_A_RETRY,
+    WINDOW,
+    next_life,
+    read_lives,
+    write_lives,
+)
 from millrace.control.streamhost import stream_dir
 from millrace.store import ObjectStore, StoreUnavailable
 
@@ -50,7 +57,7 @@ def prepare(
 
     Raises Ended when nothing is to be run.
     """
-    desired, order = _from_store(store, stream, sleep)
+    desired, last = _from_store(store, stream, sleep)
     if desired is None:
         raise Ended(
             exit_codes.BAD_CONFIGURATION,
@@ -62,12 +69,14 @@ def prepare(
     spec = _spec(desired, stream)
     directory = stream_dir(home, stream)
     directory.mkdir(parents=True, exist_ok=True)
-    counted, delay = next_life(read_lives(directory / "lives.json"), order, datetime.now(UTC))
+    most = MOST_LIVES if last is None or last.attempt == 1 else MOST_LIVES_OF_A_RETRY
+    order = f"{last.at.isoformat() if last else 'none'} of revision {desired.spec_revision}"
+    counted, delay = next_life(read_lives(directory / "lives.json"), order, datetime.now(UTC), most)
     write_lives(directory / "lives.json", counted)
     if delay is None:
         raise Ended(
             exit_codes.GAVE_UP,
-            f"{stream} was started {MOST_LIVES} times within {WINDOW.seconds // 60} min and did not stay: "
+            f"{stream} was started {most} times within {WINDOW.seconds // 60} min and did not stay: "
             "the stream host leaves it to Airflow; the reason is in the lines above",
         )
     path = directory / "spec.json"
@@ -80,8 +89,8 @@ def prepare(
 
 def _from_store(
     store: ObjectStore, stream: str, sleep: Callable[[float], None]
-) -> tuple[DesiredState | None, str]:
-    """The desired state, and a name for the order to start that this life belongs to."""
+) -> tuple[DesiredState | None, Start | None]:
+    """The desired state, and the order to start that this life belongs to."""
     deadline = time.monotonic() + STORE_WITHIN
     while True:
         try:
@@ -94,9 +103,7 @@ def _from_store(
             continue
         except ControlObjectError as error:
             raise Ended(exit_codes.BAD_CONFIGURATION, str(error)) from None
-        return desired, f"{last.at.isoformat() if last else 'none'} of revision " + (
-            str(desired.spec_revision) if desired else "none"
-        )
+        return desired, last
 
 
 def _spec(desired: DesiredState, stream: str) -> StreamSpec:

@@ -14,6 +14,8 @@ from pathlib import Path
 WINDOW = timedelta(minutes=10)
 MOST_LIVES = 6
 """The ordered start and five restarts within the window."""
+MOST_LIVES_OF_A_RETRY = 2
+"""When Airflow already tries again after a failed start, its back-off is what counts."""
 DELAYS = (0, 0, 2, 4, 8, 16)
 """Seconds before each of those lives: the first restart at once, since most crashes are single."""
 
@@ -27,12 +29,14 @@ class Lives:
     begun: tuple[datetime, ...] = ()
 
 
-def next_life(lives: Lives | None, order: str, now: datetime) -> tuple[Lives, float | None]:
+def next_life(
+    lives: Lives | None, order: str, now: datetime, most: int = MOST_LIVES
+) -> tuple[Lives, float | None]:
     """The record with one more life, and the seconds to wait before it; None when it must not begin."""
     recent: tuple[datetime, ...] = ()
     if lives is not None and lives.order == order:
         recent = tuple(begun for begun in lives.begun if now - begun < WINDOW)
-    if len(recent) >= MOST_LIVES:
+    if len(recent) >= most:
         return Lives(order, recent), None
     return Lives(order, (*recent, now)), float(DELAYS[len(recent)])
 

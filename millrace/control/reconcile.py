@@ -22,6 +22,7 @@ from millrace.control.health import Health
 from millrace.control.history import History, with_health, with_start, write_history
 from millrace.control.launcher import Launcher
 from millrace.control.process import LauncherError, ProcessInfo
+from millrace.control.status import observe_status
 from millrace.control.view import StreamView, read_view
 from millrace.store import ObjectStore, PreconditionFailed
 
@@ -137,13 +138,32 @@ class Reconciler:
             text = f"{name}: another task supervises it at this moment; leaving the turn to that one"
             messages.append(Message(logging.WARNING, text))
             return view, LEAST_QUIET
+        if action.is_order:
+            return view, self._order(view, action, messages)
         level = logging.INFO if view.health.healthy else logging.WARNING
         messages.append(Message(level, f"{name} is {view.health}"))
         if action.kind == "wait":
             messages.append(Message(level, f"{name}: waiting: {action.reason}"))
-        if not action.is_order:
-            return view, LEAST_QUIET
-        return view, self._order(view, action, messages)
+        self._note_a_restart_by_the_host(view, messages)
+        return view, LEAST_QUIET
+
+    def _note_a_restart_by_the_host(self, view: StreamView, messages: list[Message]) -> None:
+        """A driver that Airflow did not order took over from one that crashed: say what that one said."""
+        if view.status is None or view.status.status.state != "starting":
+            return
+        epoch, last = view.status.status.driver_epoch, view.history.last_start
+        before = observe_status(self.store, self.spec.name, epoch - 1)
+        if before is None or (last is not None and epoch <= last.epoch_before + 1):
+            return
+        ended = before.status
+        words = ended.error or ("it said nothing: it was killed" if not ended.ended else ended.state)
+        messages.append(
+            Message(
+                logging.WARNING,
+                f"{self.spec.name}: the stream host started it again after driver epoch {epoch - 1} had ended: "
+                f"{words}. What it printed: {self.log_hint}",
+            )
+        )
 
     def _keep(self, view: StreamView, history: History) -> StreamView:
         if history == view.history:

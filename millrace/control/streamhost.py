@@ -85,7 +85,6 @@ def _host(home: Path) -> str:
             "logfile_maxbytes=5MB",
             "logfile_backups=1",
             "loglevel=info",
-            f"directory={_escaped(PROJECT_ROOT)}",
             f"childlogdir={_escaped(home / 'logs')}",
             "nodaemon=true",
             # Its standard output is a pipe to the stack's own supervisord. Should that one be killed, the
@@ -112,6 +111,7 @@ def _program(home: Path, spec: StreamSpec) -> str:
         [
             f"[program:{spec.name}]",
             f"command={_escaped(line)}",
+            f"directory={_escaped(PROJECT_ROOT)}",
             "autostart=false",
             "autorestart=unexpected",
             f"exitcodes={','.join(str(code) for code in exit_codes.NOT_RESTARTED)}",

@@ -45,7 +45,7 @@ def kind(status_=None, process_=None, history=NOTHING, wanted=None, **more):
 @pytest.mark.parametrize("state", [STOPPED, EXITED, FATAL])
 @pytest.mark.parametrize("observed", [None, *ENDED, status("running", age=300)])
 def test_a_driver_that_is_not_running_is_started(state, observed):
-    assert kind(observed, process(state, exit_code=1)) == "start"
+    assert kind(observed, process(state, exit_code=exit_codes.STOPPED)) == "start"
 
 
 @pytest.mark.parametrize("observed", WORKING)
@@ -64,6 +64,12 @@ def test_a_stalled_driver_is_left_alone_but_said_to_be_stalled():
 @pytest.mark.parametrize("observed", [None, *ENDED, *WORKING, status(age=300)])
 def test_what_the_host_is_doing_by_itself_is_waited_for(state, observed):
     assert kind(observed, process(state)) == "wait"
+
+
+@pytest.mark.parametrize("observed", [None, *ENDED, *WORKING])
+def test_a_crash_that_the_host_has_just_seen_is_left_to_it(observed):
+    assert kind(observed, process(EXITED, exit_code=-1)) == "wait"
+    assert kind(observed, process(EXITED, exit_code=1)) == "wait"
 
 
 def test_a_silent_driver_is_restarted():
@@ -99,7 +105,7 @@ def test_a_driver_that_was_fenced_by_a_live_one_does_not_fight_back():
 def test_after_a_start_the_driver_gets_time_to_report_before_anything_else():
     assert kind(status("failed", age=600), history=started(20)) == "wait"
     assert kind(status("failed", age=600), history=started(120)) == "start"
-    assert kind(status("failed", age=20, epoch=4), history=started(20)) == "start", (
+    assert kind(status("failed", age=20, epoch=4, exit_code=12), history=started(20)) == "start", (
         "the new driver has spoken"
     )
 
@@ -107,7 +113,7 @@ def test_after_a_start_the_driver_gets_time_to_report_before_anything_else():
 def test_a_crash_is_left_to_the_host_for_a_moment():
     assert kind(status("failed", age=3, exit_code=1)) == "wait"
     assert kind(status("failed", age=3, exit_code=exit_codes.POISONED_BATCH)) == "start"
-    assert kind(status("failed", age=30, exit_code=1)) == "start"
+    assert kind(status("failed", age=31, exit_code=1)) == "start"
 
 
 def test_starts_are_backed_off_longer_each_time():

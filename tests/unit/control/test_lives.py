@@ -5,7 +5,14 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.control.lives import MOST_LIVES, WINDOW, next_life, read_lives, write_lives
+from millrace.control.lives import (
+    MOST_LIVES,
+    MOST_LIVES_OF_A_RETRY,
+    WINDOW,
+    next_life,
+    read_lives,
+    write_lives,
+)
 from tests.unit.control.samples import NOW
 
 
@@ -17,6 +24,14 @@ def test_a_crash_loop_is_slowed_down_and_then_left_to_airflow():
     assert delays == [0, 0, 2, 4, 8, 16, None, None]
     _, delay = next_life(lives, "second", NOW + timedelta(seconds=9))
     assert delay == 0, "a new order begins to count anew"
+
+
+def test_an_order_that_is_itself_a_retry_gets_fewer_lives():
+    lives, delays = None, []
+    for _ in range(4):
+        lives, delay = next_life(lives, "third", NOW, MOST_LIVES_OF_A_RETRY)
+        delays.append(delay)
+    assert delays == [0, 0, None, None]
 
 
 @given(st.lists(st.floats(0, 300), max_size=60))

@@ -202,6 +202,18 @@ def test_a_crash_loop_is_retried_ever_more_rarely(store, host, reconciler):
     assert gaps == [10, 20, 40, 80, 160, 320, 600, 600, 600, 600]
 
 
+def test_a_restart_by_the_host_is_told_with_the_last_words_of_the_driver_before(store, host, reconciler):
+    reconciler.turn()
+    host.process = process(ProcessState.RUNNING)
+    write_status(store, status("failed", epoch=1, error="boom").status)
+    write_status(store, status("starting", epoch=2, started_at=ago(5)).status)
+    assert "started it again after driver epoch 1 had ended: boom. What it printed: /logs/x" in text_of(
+        reconciler.turn()
+    )
+    write_status(store, status("running", epoch=1).status)
+    assert "it said nothing: it was killed" in text_of(reconciler.turn())
+
+
 def test_the_etag_of_what_was_read_guards_what_is_written(store, reconciler):
     reconciler.turn()
     stored = load_desired(store, "bikes")
