@@ -52,6 +52,10 @@ class AirflowApi:
         """queued, running, success or failed."""
         return str((self._ask("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}") or {})["state"])
 
+    def get(self, path: str) -> dict[str, Any]:
+        """The answer to a GET of a path such as /api/v2/assets/events."""
+        return self._ask("GET", path) or {}
+
     def _ask(
         self, method: str, path: str, body: dict[str, Any] | None = None, *, missing_ok: bool = False
     ) -> dict[str, Any] | None:

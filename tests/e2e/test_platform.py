@@ -1,0 +1,134 @@
+"""The main job under Airflow: published hours are right, and supervision survives what happens to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from datetime import UTC, datetime
+
+import psutil
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+
+from millrace.catalog import load_catalog
+from millrace.control.launcher import StreamHost
+from millrace.control.status import DriverStatus, newest_status
+from millrace.settings import PROJECT_ROOT
+from tests.conftest import wait_until
+from tests.e2e.conftest import Platform
+from tests.integration.test_station_stream import read_hours
+from tests.oracles.stations import Message, movements
+
+pytestmark = pytest.mark.stack
+STREAM = "station_hourly"
+AIRFLOW = ("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
+
+
+def driver(platform: Platform) -> DriverStatus | None:
+    return newest_status(platform.store, STREAM)
+
+
+def running_driver(platform: Platform, since: int) -> DriverStatus:
+    """The driver of a later epoch than `since`, once it runs and has said so."""
+    found: list[DriverStatus] = []
+
+    def runs() -> bool:
+        status = driver(platform)
+        if status is not None and status.driver_epoch > since and status.state == "running":
+            found.append(status)
+        return bool(found)
+
+    wait_until(runs, 90, f"a driver after epoch {since} to run", every=0.5)
+    return found[-1]
+
+
+def messages(platform: Platform) -> list[Message]:
+    """Every poll in the topic, in order, with the broker's time."""
+    consumer = Consumer(
+        {"bootstrap.servers": platform.settings.kafka, "group.id": "e2e", "enable.auto.commit": False}
+    )
+    partition = TopicPartition("station_polls", 0, 0)
+    _, end = consumer.get_watermark_offsets(partition, timeout=10)
+    consumer.assign([partition])
+    found: list[Message] = []
+    while len(found) < end:
+        for record in consumer.consume(end - len(found), timeout=10):
+            assert record.error() is None
+            poll = json.loads(record.value())
+            stations = tuple((station["station_id"], station["bikes"]) for station in poll["stations"])
+            found.append(
+                Message(poll["system_id"], poll["observed_at"], record.timestamp()[1] // 1000, stations)
+            )
+    consumer.close()
+    return found
+
+
+def test_the_published_day_equals_a_recount_of_what_is_in_kafka(platform: Platform) -> None:
+    dataset = load_catalog(PROJECT_ROOT / "catalog").datasets["hourly_summary"]
+    rows, states = read_hours(platform.store, dataset)
+    truth = movements(messages(platform), late_by=7200, max_gap=7200).rows
+    newest_hour = max(hour for _, _, hour in rows)
+    assert len({hour for _, _, hour in rows}) >= 23
+    assert states <= {"final", "provisional"}
+    assert "final" in states
+    # The newest published hours may have been published before their last polls: only whole ones compare.
+    complete = int(datetime.now(UTC).timestamp()) // 3600
+    assert newest_hour < complete
+    expected = {key: row for key, row in truth.items() if key[2] <= newest_hour}
+    assert rows == expected
+    assert sum(row[0] for row in rows.values()) > 1000, "a city in which nobody rides proves nothing"
+
+
+def test_compaction_by_hand_is_green_and_tells_who_listens(platform: Platform) -> None:
+    run = platform.api.trigger("compact_hourly")
+    wait_until(
+        lambda: platform.api.run_state("compact_hourly", run) in ("success", "failed"),
+        120,
+        "the run",
+        every=1,
+    )
+    assert platform.api.run_state("compact_hourly", run) == "success"
+    events = platform.api.get("/api/v2/assets/events?limit=1000")["asset_events"]
+    announced = {event["extra"]["hour"] for event in events if event["extra"].get("hour")}
+    published = list(platform.store.list_objects("hourly_summary/"))
+    assert len(announced) == len(published)
+
+
+def test_airflow_killed_as_a_whole_leaves_the_driver_alone_and_supervises_it_again(
+    platform: Platform,
+) -> None:
+    before = driver(platform)
+    assert before is not None
+    victims = []
+    for name in AIRFLOW:
+        process = psutil.Process(platform.supervisor.state(name).pid)
+        victims += [process, *process.children(recursive=True)]
+    for victim in victims:
+        victim.kill()
+    psutil.wait_procs(victims, timeout=10)
+
+    wait_until(lambda: platform.api.unhealthy() == [], 120, "Airflow to be back", every=1)
+    after = driver(platform)
+    assert after is not None
+    assert (after.driver_epoch, after.pid, after.state) == (before.driver_epoch, before.pid, "running")
+    # The host would not start this one again by itself: only supervision does.
+    StreamHost.of(platform.settings).stop(
+        STREAM, within=load_catalog(PROJECT_ROOT / "catalog").streams[STREAM].stop_within
+    )
+    assert not psutil.pid_exists(before.pid)
+    running_driver(platform, since=before.driver_epoch)
+
+
+def test_a_killed_driver_is_back_and_loses_nothing(platform: Platform) -> None:
+    before = driver(platform)
+    assert before is not None
+    os.kill(before.pid, signal.SIGKILL)
+    after = running_driver(platform, since=before.driver_epoch)
+    end = sum(after.end_offsets["station_polls"].values())
+
+    def caught_up() -> bool:
+        status = driver(platform)
+        return status is not None and sum(status.offsets["station_polls"].values()) >= end
+
+    wait_until(caught_up, 60, "the new driver to have everything", every=0.5)
