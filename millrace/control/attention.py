@@ -32,7 +32,7 @@ def what_needs_attention(
         )
     if quiet:
         return None
-    observed = Observed(view.status, view.newest_epoch)
+    observed = Observed(view.status, view.newest_epoch, view.desired_at)
     action = decide(desired, observed, view.history, view.now, view.thresholds)
     if action.is_order:
         return f"to {action.kind}: {action.reason}"

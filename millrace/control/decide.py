@@ -43,10 +43,12 @@ class Action:
 
 @dataclass(frozen=True)
 class Observed:
-    """A stream as seen from outside. `now` of a decision is by the same clock as `status`."""
+    """A stream as seen from outside; all times are by the store's clock, and so is `now` of a decision."""
 
     status: StatusObservation | None
     newest_epoch: int
+    desired_at: datetime | None = None
+    """When the desired state was written; None: unknown, then its own word counts."""
     process: ProcessInfo | None = None
     """None when the host was not asked, or did not answer (then `host_problem` says so)."""
     host_problem: str | None = None
@@ -82,17 +84,18 @@ def _towards_stopped(
         gone = process.state in NOT_RUNNING
     if gone:
         return Action("leave", f"stopped, as {desired.who} asked: {desired.why}")
-    deadline = desired.at + thresholds.stop_within
+    asked_at = observed.desired_at or desired.at
+    deadline = asked_at + thresholds.stop_within
     if now < deadline:
         return Action("wait", "the driver finishes its micro-batch and ends by itself", deadline)
     if process is None:
         # Silence cannot tell a driver that died from one that hangs; only the host can.
         if health.state == "silent" or observed.host_problem:
             return Action("leave", f"nothing more is known of the driver: {health.reason}")
-        return Action("stop", f"asked to stop {in_words(now - desired.at)} ago and still alive")
+        return Action("stop", f"asked to stop {in_words(now - asked_at)} ago and still alive")
     if process.state is ProcessState.STOPPING:
         return Action("wait", "the host is ending the process", now + HOST_GRACE)
-    return Action("stop", f"asked to stop {in_words(now - desired.at)} ago and still {process.state}")
+    return Action("stop", f"asked to stop {in_words(now - asked_at)} ago and still {process.state}")
 
 
 def _without_host(observed: Observed, health: Health, now: datetime) -> Action:
@@ -229,7 +232,7 @@ def _host_is_likely_at_it(status: StatusObservation | None, now: datetime) -> bo
 def _backed_off(desired: DesiredState, history: History, now: datetime) -> Action | None:
     last = history.last_start
     # Whoever changed the desired state since then wants to see at once whether that helps.
-    if last is None or now >= last.not_before or desired.at > last.at:
+    if last is None or now >= last.not_before or desired.spec_revision != last.spec_revision:
         return None
     return Action(
         "wait",

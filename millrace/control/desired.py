@@ -7,6 +7,7 @@ Airflow changes nothing here, and so stops no stream.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import Field
@@ -26,6 +27,7 @@ class DesiredState(ControlObject):
     who: str
     why: str
     at: UtcDatetime
+    """By the clock of whoever wrote it; for people. Deadlines count from the object's Last-Modified."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,9 @@ class StoredDesired:
 
     desired: DesiredState
     etag: str
+    written_at: datetime
+    read_at: datetime
+    """Both by the store's clock."""
 
 
 def read_desired(store: ObjectStore, stream: str) -> DesiredState | None:
@@ -52,7 +57,9 @@ def load_desired(store: ObjectStore, stream: str) -> StoredDesired | None:
         found = store.get(key)
     except NotFound:
         return None
-    return StoredDesired(parse(DesiredState, found.body, key), found.etag)
+    return StoredDesired(
+        parse(DesiredState, found.body, key), found.etag, found.last_modified, found.server_date
+    )
 
 
 def write_desired(store: ObjectStore, stream: str, desired: DesiredState, *, replacing: str | None) -> str:

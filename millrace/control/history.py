@@ -33,6 +33,7 @@ class Start(ControlObject):
     reason: str
     epoch_before: int
     """The newest driver epoch then; the started driver claims a greater one."""
+    spec_revision: int
     attempt: int = Field(ge=1)
     backoff_seconds: float
     """No further start before `at` plus this; jittered when it was written down."""
@@ -73,6 +74,7 @@ def with_start(
     kind: Literal["start", "restart"],
     reason: str,
     epoch_before: int,
+    spec_revision: int,
     jitter: float,
 ) -> History:
     """The history after one more start. `jitter`, from 0 to 1, spreads the back-off over 75 % to 125 %."""
@@ -87,6 +89,7 @@ def with_start(
         kind=kind,
         reason=reason,
         epoch_before=epoch_before,
+        spec_revision=spec_revision,
         attempt=attempt,
         backoff_seconds=round(backoff, 1),
     )

@@ -75,7 +75,7 @@ class Reconciler:
             view = self._deploy(messages)
         self._note_difference(view, messages)
         process, host_problem = self._process()
-        observed = Observed(view.status, view.newest_epoch, process, host_problem)
+        observed = Observed(view.status, view.newest_epoch, view.desired_at, process, host_problem)
         action = decide(view.desired, observed, view.history, view.now, view.thresholds)
         view, quiet_for = self._act(view, action, messages)
         if action.until is not None:
@@ -130,6 +130,7 @@ class Reconciler:
                 kind="start" if action.kind == "start" else "restart",
                 reason=action.reason,
                 epoch_before=view.newest_epoch,
+                spec_revision=view.desired.spec_revision if view.desired else 0,
                 jitter=self.jitter(),
             )
         try:

@@ -22,7 +22,8 @@ class StreamView:
     now: datetime
     """By the store's clock (aware UTC)."""
     desired: DesiredState | None = None
-    desired_etag: str | None = None
+    desired_at: datetime | None = None
+    """When the desired state was written, by the store's clock."""
     history: History = field(default_factory=History)
     history_etag: str | None = None
     status: StatusObservation | None = None
@@ -38,18 +39,22 @@ class StreamView:
 
 
 def read_view(store: ObjectStore, stream: str, now: datetime) -> StreamView:
-    """Read a stream's control objects; `now` stands in for the store's clock where no driver has spoken.
+    """Read a stream's control objects; `now` stands in for the store's clock when nothing is there.
 
     Raises ControlObjectError for an object that cannot be understood, StoreUnavailable when unanswered.
     """
     desired = load_desired(store, stream)
     history = load_history(store, stream)
     status = observe_newest(store, stream)
+    if desired is not None:
+        now = desired.read_at
+    if status is not None:
+        now = status.read_at
     return StreamView(
         stream=stream,
-        now=status.read_at if status else now,
+        now=now,
         desired=desired.desired if desired else None,
-        desired_etag=desired.etag if desired else None,
+        desired_at=desired.written_at if desired else None,
         history=history.history,
         history_etag=history.etag,
         status=status,

@@ -77,7 +77,7 @@ class ControlWatch:
         return Snapshot(views, problems)
 
     def _view(self, stream: str, objects: dict[str, ObjectInfo], wanted: set[str]) -> StreamView:
-        desired, desired_etag, _ = self._object(DesiredState, objects, desired_key(stream), wanted)
+        desired, _, desired_read = self._object(DesiredState, objects, desired_key(stream), wanted)
         history, history_etag, _ = self._object(History, objects, history_key(stream), wanted)
         newest = _newest(objects, status_prefix(stream))
         status, _, read = (
@@ -91,7 +91,7 @@ class ControlWatch:
             stream=stream,
             now=observation.read_at if observation else self._store_now(wanted),
             desired=desired,
-            desired_etag=desired_etag,
+            desired_at=desired_read.found.last_modified if desired_read else None,
             history=history or History(),
             history_etag=history_etag,
             status=observation,

@@ -13,9 +13,7 @@ from tests.unit.control.samples import NOW, ago, desired, status
 
 def view(observed=None, wanted=None, **changes) -> StreamView:
     """A stream whose present health is on record since an hour ago."""
-    made = StreamView(
-        "bikes", NOW, wanted or desired(), '"etag"', status=observed or status(), newest_epoch=3
-    )
+    made = StreamView("bikes", NOW, wanted or desired(), status=observed or status(), newest_epoch=3)
     history = with_health(History(), ago(3600), made.health)
     return replace(made, **({"history": history} | changes))
 
@@ -57,7 +55,9 @@ def test_a_turn_of_health_is_written_down_once_it_has_settled():
 
 def test_nobody_is_called_for_a_driver_that_was_just_started():
     failed = view(status("failed", age=300))
-    begun = with_start(failed.history, ago(20), kind="start", reason="", epoch_before=3, jitter=0.5)
+    begun = with_start(
+        failed.history, ago(20), kind="start", reason="", epoch_before=3, spec_revision=1, jitter=0.5
+    )
     assert what_needs_attention(replace(failed, history=begun), 1) is None
 
 

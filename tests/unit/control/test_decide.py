@@ -29,7 +29,13 @@ def started(seconds: float, epoch_before: int = 3, times: int = 1) -> History:
     history = NOTHING
     for _ in range(times):
         history = with_start(
-            history, ago(seconds), kind="start", reason="a test", epoch_before=epoch_before, jitter=0.5
+            history,
+            ago(seconds),
+            kind="start",
+            reason="a test",
+            epoch_before=epoch_before,
+            spec_revision=1,
+            jitter=0.5,
         )
     return history
 
@@ -39,7 +45,7 @@ def act(observed: Observed, history: History = NOTHING, wanted=None):
 
 
 def kind(status_=None, process_=None, history=NOTHING, wanted=None, **more):
-    return act(Observed(status_, 3, process_, **more), history, wanted).kind
+    return act(Observed(status_, 3, process=process_, **more), history, wanted).kind
 
 
 @pytest.mark.parametrize("state", [STOPPED, EXITED, FATAL])
@@ -91,7 +97,7 @@ def test_a_process_whose_driver_has_ended_is_given_time_to_go_and_then_killed():
 
 
 def test_a_live_driver_outside_the_host_is_taken_over_by_fencing():
-    action = act(Observed(status("running"), 3, process(STOPPED)))
+    action = act(Observed(status("running"), 3, process=process(STOPPED)))
     assert action.kind == "start"
     assert "fencing" in action.reason
 
@@ -121,7 +127,7 @@ def test_starts_are_backed_off_longer_each_time():
     waits = []
     for times in range(1, 9):
         history = started(0, times=times)
-        action = act(Observed(status("failed"), 4, crashed), history)
+        action = act(Observed(status("failed"), 4, process=crashed), history)
         assert action.kind == "wait"
         waits.append((action.until - NOW).total_seconds())
     assert waits == [10, 20, 40, 80, 160, 320, 600, 600]
@@ -132,7 +138,7 @@ def test_a_changed_desired_state_is_tried_at_once():
     crashed = process(EXITED, exit_code=exit_codes.BAD_CONFIGURATION)
     history = started(30, times=7)
     assert kind(status("failed"), crashed, history) == "wait"
-    assert kind(status("failed"), crashed, history, desired(at=ago(1), spec_revision=2)) == "start"
+    assert kind(status("failed"), crashed, history, desired(spec_revision=2)) == "start"
 
 
 def test_an_unreachable_host_does_not_disturb_a_driver_at_work():
@@ -153,7 +159,7 @@ def test_stopping_is_left_to_the_driver_until_its_time_is_up():
 
 
 def test_a_stream_that_was_never_deployed_is_left():
-    assert decide(None, Observed(status(), 3, process(EXITED)), NOTHING, NOW).kind == "leave"
+    assert decide(None, Observed(status(), 3, process=process(EXITED)), NOTHING, NOW).kind == "leave"
 
 
 states = st.sampled_from(["starting", "running", "stopping", "stopped", "failed", "fenced"])
@@ -174,13 +180,18 @@ processes = st.none() | st.builds(
     exit_code=st.none() | st.sampled_from([-1, 0, 1, 10, 11, 12, 13]),
 )
 histories = st.builds(started, st.floats(0, 2000), epoch_before=st.integers(0, 9), times=st.integers(0, 9))
-wanteds = st.builds(desired, st.sampled_from(["running", "stopped"]), at=st.floats(0, 5000).map(ago))
+wanteds = st.builds(
+    desired,
+    st.sampled_from(["running", "stopped"]),
+    at=st.floats(0, 5000).map(ago),
+    spec_revision=st.integers(1, 2),
+)
 
 
 @given(wanteds, statuses, processes, histories, st.none() | st.just("the host is away"))
 def test_whatever_is_observed_nothing_rash_is_done(wanted, observed, process_, history, host_problem):
     process_ = None if host_problem else process_
-    action = decide(wanted, Observed(observed, 9, process_, host_problem), history, NOW)
+    action = decide(wanted, Observed(observed, 9, None, process_, host_problem), history, NOW)
     assert action.reason
     if action.kind == "wait":
         assert action.until is not None
@@ -193,7 +204,9 @@ def test_whatever_is_observed_nothing_rash_is_done(wanted, observed, process_, h
         assert process_.state in (STOPPED, EXITED, FATAL), "an old process may still be alive"
     if action.kind in ("start", "restart"):
         last = history.last_start
-        assert last is None or last.not_before <= NOW or wanted.at > last.at, "back-off holds"
+        assert last is None or last.not_before <= NOW or wanted.spec_revision != last.spec_revision, (
+            "back-off holds"
+        )
         assert not host_problem
     if (
         process_ is not None
@@ -211,6 +224,8 @@ def test_an_order_followed_at_once_is_not_given_again(wanted, observed, history)
     action = decide(wanted, Observed(observed, 9), history, NOW)
     if action.kind not in ("start", "restart"):
         return
-    after = with_start(history, NOW, kind=action.kind, reason=action.reason, epoch_before=9, jitter=0.0)
+    after = with_start(
+        history, NOW, kind=action.kind, reason=action.reason, epoch_before=9, spec_revision=1, jitter=0.0
+    )
     again = decide(wanted, Observed(observed, 9), after, NOW + timedelta(seconds=5))
     assert again.kind == "wait"

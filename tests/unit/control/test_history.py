@@ -36,12 +36,16 @@ def seen(*changes: tuple[float, Health]) -> History:
 
 @given(jitter=st.floats(0, 1), gaps=st.lists(st.floats(0, 3000), max_size=12))
 def test_the_series_of_attempts_grows_until_a_driver_lived_long_enough(jitter, gaps):
-    history = with_start(History(), NOW, kind="start", reason="", epoch_before=0, jitter=jitter)
+    history = with_start(
+        History(), NOW, kind="start", reason="", epoch_before=0, spec_revision=1, jitter=jitter
+    )
     now = NOW
     for gap in gaps:
         last = history.last_start
         now += timedelta(seconds=gap)
-        history = with_start(history, now, kind="start", reason="", epoch_before=0, jitter=jitter)
+        history = with_start(
+            history, now, kind="start", reason="", epoch_before=0, spec_revision=1, jitter=jitter
+        )
         survived = now >= last.not_before + timedelta(minutes=10)
         assert history.last_start.attempt == (1 if survived else last.attempt + 1)
         assert 7.5 <= history.last_start.backoff_seconds <= 750
@@ -66,7 +70,9 @@ def test_the_history_does_not_grow_for_ever():
     history = History()
     for second in range(1000):
         history = with_health(history, at(second), GOOD if second % 2 else BAD)
-        history = with_start(history, at(second), kind="start", reason="", epoch_before=0, jitter=0)
+        history = with_start(
+            history, at(second), kind="start", reason="", epoch_before=0, spec_revision=1, jitter=0
+        )
     assert len(history.health) == KEPT_CHANGES
     assert len(history.starts) == KEPT_STARTS
     assert history.starts[-1].at == at(999)

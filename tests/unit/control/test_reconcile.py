@@ -108,7 +108,9 @@ def test_somebody_elses_stop_is_respected(store, host, reconciler):
 
 def test_a_driver_that_does_not_heed_the_stop_is_stopped(store, host, reconciler):
     host.process = process(ProcessState.RUNNING)
-    store.put("control/bikes/desired.json", desired("stopped", at=ago(61)).to_body())
+    store.now = ago(61)
+    store.put("control/bikes/desired.json", desired("stopped").to_body())
+    store.now = NOW
     write_status(store, status().status)
     reconciler.turn()
     assert host.orders == ["stop within 60 s"]

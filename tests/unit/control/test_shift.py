@@ -17,7 +17,6 @@ def view(observed, history=None, newest_epoch=3) -> StreamView:
         "bikes",
         NOW,
         desired(),
-        '"etag"',
         history=history or History(),
         status=observed,
         newest_epoch=newest_epoch,
