@@ -68,6 +68,7 @@ def encode_hour(state: HourState, dataset: DatasetSpec) -> bytes:
         "final": state.final,
         "rev": state.rev,
         "expired": state.expired,
+        "quality": dict(state.quality) if state.quality is not None else None,
     }
     return _parquet(state.rows, dataset, footer)
 
@@ -90,6 +91,7 @@ def decode_hour(body: bytes, dataset: DatasetSpec, where: str) -> HourState:
         final=footer["final"],
         rev=footer["rev"],
         expired=footer["expired"],
+        quality=footer.get("quality"),
     )
 
 

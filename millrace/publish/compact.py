@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from millrace.publish.audit import Audit
 from millrace.publish.codec import FormatError
 from millrace.publish.fold import HourResult, fold_hour
 from millrace.store import ObjectStore, StoreError
@@ -22,13 +23,17 @@ def compact_hours(
     dataset: DatasetSpec,
     hours: Sequence[datetime],
     *,
+    audit: Audit | None = None,
     report: Callable[[HourResult], None] | None = None,
 ) -> list[HourResult]:
-    """Fold each hour (aware UTC, whole) and say what became of it; `report` hears of each as it is done."""
+    """Fold each hour (aware UTC, whole) and say what became of it; `report` hears of each as it is done.
+
+    With `audit`, nothing is published that it refuses.
+    """
     results = []
     for hour in hours:
         try:
-            result = fold_hour(store, dataset, hour)
+            result = fold_hour(store, dataset, hour, audit=audit)
         except (FormatError, StoreError) as error:
             log.exception("%s %s: not published", dataset.name, hour.isoformat())
             result = HourResult(

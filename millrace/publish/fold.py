@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
+from millrace.publish.audit import Audit
 from millrace.publish.codec import decode_facts, decode_hour, empty_hour, encode_hour
 from millrace.publish.generations import Generation, read_generation
 from millrace.publish.hour import VERSION, HourState, newest_rows, same
@@ -44,7 +45,7 @@ class HourResult:
     """What became of one hour. `rows` are the published ones; `error` says what to do."""
 
     hour: datetime
-    outcome: Literal["published", "unchanged", "failed"]
+    outcome: Literal["published", "unchanged", "quarantined", "failed"]
     status: str
     rows: int
     rev: int
@@ -64,9 +65,14 @@ class _Landed:
 
 
 def fold_hour(
-    store: ObjectStore, dataset: DatasetSpec, hour: datetime, *, pause: Callable[[float], None] = time.sleep
+    store: ObjectStore,
+    dataset: DatasetSpec,
+    hour: datetime,
+    *,
+    audit: Audit | None = None,
+    pause: Callable[[float], None] = time.sleep,
 ) -> HourResult:
-    """Publish whatever has landed for an hour, until nothing changes.
+    """Publish whatever has landed for an hour, until nothing changes or the audit refuses.
 
     Raises FormatError for an object that cannot be read and StoreError when the store stays away.
     """
@@ -89,6 +95,12 @@ def fold_hour(
         _set_aside(store, dataset, landed.too_early)
         if same(candidate, published):
             return _result(hour, published, wrote, facts_read, deleted)
+        if audit is not None:
+            verdict = audit(dataset, hour, candidate, published)
+            candidate = replace(candidate, quality=verdict.quality)
+            if not verdict.passed:  # what landed stays, so nothing is lost
+                refused = _result(hour, published, wrote, facts_read, deleted)
+                return replace(refused, outcome="quarantined", error=verdict.reason)
         candidate = replace(candidate, rev=published.rev + 1)
         try:
             key, body = published_key(dataset.prefix, hour), encode_hour(candidate, dataset)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from millrace.publish.version import Version
 
@@ -33,6 +33,8 @@ class HourState:
     final: int | None = None
     rev: int = 0
     expired: bool = False
+    quality: Mapping[str, Any] | None = None
+    """What the audit found when this was published; None: not audited."""
 
     @property
     def status(self) -> str:
@@ -85,7 +87,7 @@ def join(left: HourState, right: HourState, keys: Sequence[str]) -> HourState:
 
 
 def same(left: HourState, right: HourState) -> bool:
-    """Whether two states say the same, whatever their `rev`."""
+    """Whether two states say the same, whatever their `rev` and the result of their audit."""
     return (
         left.expired == right.expired
         and left.replay_floor == right.replay_floor

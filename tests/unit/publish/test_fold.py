@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from millrace.publish.audit import Verdict, content_digest
 from millrace.publish.codec import FormatError, encode_hour
 from millrace.publish.fold import SETTLED_AFTER, fold_hour
 from millrace.publish.generations import create_generation, known_generations
@@ -196,3 +197,29 @@ def test_a_seal_names_its_writer() -> None:
     key = seal(store, Version(0, 1, 0))
     assert key == seal_key(DATASET.name, HOUR, Version(0, 1, 0))
     assert json.loads(store.get(key).body) == {"writer": "counter"}
+
+
+def test_what_an_audit_refuses_is_not_published_and_not_lost() -> None:
+    store = new_store()
+    land(store, Version(0, 1, 0), {"a": 1})
+    fold_hour(store, DATASET, HOUR, audit=lambda *_: Verdict(True, {"checked": 3}))
+    assert published(store).quality == {"checked": 3}
+    land(store, Version(0, 1, 1), {"a": -1})
+    asked = []
+
+    def audit(dataset: object, hour: object, candidate: HourState, before: HourState) -> Verdict:
+        asked.append((totals(candidate), totals(before)))
+        return Verdict(False, {}, "a is negative")
+
+    result = fold_hour(store, DATASET, HOUR, audit=audit)
+    assert (result.outcome, result.error) == ("quarantined", "a is negative")
+    assert asked == [({"a": -1}, {"a": 1})]
+    assert totals(published(store)) == {"a": 1}
+    assert len(landing(store)) == 1
+
+
+def test_an_approval_names_a_content_and_not_its_marks() -> None:
+    one = HourState(rows=rows(("a", 1, Version(0, 1, 0))), rev=1)
+    sealed = HourState(rows=one.rows, rev=2, seals={"counter": 9}, final=9, quality={"x": 1})
+    other = HourState(rows=rows(("a", 2, Version(0, 1, 0))), rev=1)
+    assert content_digest(one, DATASET) == content_digest(sealed, DATASET) != content_digest(other, DATASET)
