@@ -80,7 +80,9 @@ def with_start(
     """The history after one more start. `jitter`, from 0 to 1, spreads the back-off over 75 % to 125 %."""
     last = history.last_start
     attempt = 1
-    if last is not None and now < last.not_before + HEALTHY_UPTIME:
+    # A changed desired state is a new matter, not one more attempt at the old one.
+    same_matter = last is not None and last.spec_revision == spec_revision
+    if last is not None and same_matter and now < last.not_before + HEALTHY_UPTIME:
         attempt = last.attempt + 1
     doubled = FIRST_BACKOFF.total_seconds() * 2 ** min(attempt - 1, 20)
     backoff = min(doubled, LONGEST_BACKOFF.total_seconds()) * (0.75 + jitter / 2)

@@ -51,6 +51,15 @@ def test_the_series_of_attempts_grows_until_a_driver_lived_long_enough(jitter, g
         assert 7.5 <= history.last_start.backoff_seconds <= 750
 
 
+def test_a_changed_desired_state_begins_a_new_series():
+    history = History()
+    for revision, attempt in ((1, 1), (1, 2), (2, 1), (2, 2)):
+        history = with_start(
+            history, NOW, kind="start", reason="", epoch_before=0, spec_revision=revision, jitter=0
+        )
+        assert history.last_start.attempt == attempt
+
+
 def test_only_what_is_new_about_the_health_is_written_down():
     history = seen((0, GOOD), (10, GOOD), (20, Health("idle", "nothing waits", True)), (30, BAD), (40, BAD))
     assert [change.state for change in history.health] == ["running", "failed"]
