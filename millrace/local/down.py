@@ -54,7 +54,7 @@ def sweep(settings: Settings, steps: Steps) -> None:
         # Drivers were given their time by the stream host above. Of the rest, Airflow's scheduler cannot end
         # in order any more (it logs into a pipe that is gone) and has nothing that it could lose.
         end(roots(supervisor.processes()), patience=8)
-        end(supervisor.processes(), patience=5)
+        end(supervisor.processes(), patience=2)
 
 
 def _is_supervisord(process: psutil.Process) -> bool:
