@@ -83,8 +83,14 @@ def _still_open(
 
 
 def _encode(observations: pl.DataFrame) -> Chunk:
-    # Sorted by station, times rise and counts repeat, which is what makes a chunk small.
-    ordered = observations.select(list(OBSERVATIONS)).sort("system_id", "station_id", "observed_at", "bikes")
+    # By station, times rise and counts repeat, which is what makes a chunk small. Stations are numbered first:
+    # sorting by their names takes four times as long.
+    names = ["system_id", "station_id"]
+    numbers = observations.select(names).unique().sort(names).with_row_index("number")
+    ordered = observations.join(numbers, on=names, maintain_order="left").sort(
+        "observed_at", maintain_order=True
+    )
+    ordered = ordered.sort("number", maintain_order=True).select(list(OBSERVATIONS))
     body = io.BytesIO()
     ordered.write_parquet(body, compression="zstd", compression_level=1, statistics=False)
     last = ordered.group_by("system_id", maintain_order=True).agg(pl.col("observed_at").max())

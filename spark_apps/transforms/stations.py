@@ -151,7 +151,7 @@ def _count(
     """The new totals, the rows of them that changed, and the observations that said something new."""
     newest = _newest_rows(state.totals)
     last = newest.select(*STATION, "last_observed_at", "bikes_at_end")
-    met = fresh.join(last, on=STATION, how="left")
+    met = fresh.join(last, on=STATION, how="left", maintain_order="left")
     repeated = (pl.col("observed_at") == pl.col("last_observed_at")) & (
         pl.col("bikes") <= pl.col("bikes_at_end")
     )
