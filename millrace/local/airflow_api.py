@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -31,16 +32,18 @@ class AirflowApi:
         said = answer.json()
         return [name for name in COMPONENTS if (said.get(name) or {}).get("status") != "healthy"]
 
-    def has_dag(self, dag_id: str) -> bool:
-        """Whether Airflow has read this DAG's file already."""
-        return self._ask("GET", f"/api/v2/dags/{dag_id}", missing_ok=True) is not None
+    def dag(self, dag_id: str) -> dict[str, Any] | None:
+        """What Airflow knows of a DAG (`is_paused`, …); None before it has read the DAG's file."""
+        return self._ask("GET", f"/api/v2/dags/{dag_id}", missing_ok=True)
 
-    def import_errors(self) -> list[str]:
-        """File names of DAGs that cannot be imported, each with the last line of its error."""
+    def import_errors(self, since: datetime) -> list[str]:
+        """Files of DAGs that could not be imported after `since` (older errors may be mended by now), each
+        with the last line of its error."""
         found = self._ask("GET", "/api/v2/importErrors") or {}
         return [
             f"{error['filename']}: {error['stack_trace'].strip().splitlines()[-1]}"
             for error in found.get("import_errors", [])
+            if datetime.fromisoformat(error["timestamp"]) >= since
         ]
 
     def trigger(self, dag_id: str) -> str:

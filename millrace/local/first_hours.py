@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,35 @@ STREAM = "station_hourly"
 COMPACTION = "compact_hourly"
 
 
+def stopped_on_purpose(stack: Stack, begun: datetime) -> str | None:
+    """Why no driver is to be expected: the stream was stopped, or its DAG or the compaction's is paused."""
+    from millrace.control.desired import read_desired
+
+    api = stack.api
+    for dag in (f"stream__{STREAM}", COMPACTION):
+        stack.wait_for(
+            lambda dag=dag: api.dag(dag) is not None or _cannot_be_read(stack, begun),  # type: ignore[misc]
+            "airflow-dag-processor",
+            90,
+            what=f"Airflow to read the DAG {dag}",
+        )
+        if (found := api.dag(dag)) and found["is_paused"]:
+            return (
+                f"the DAG {dag} is paused, so nothing is waited for: {stack.settings.airflow_url}/dags/{dag}"
+            )
+    desired = read_desired(stack.store, STREAM)
+    if desired is not None and desired.state == "stopped":
+        return f"{STREAM} stays stopped, as {desired.who} wanted ({desired.why})"
+    return None
+
+
+def _cannot_be_read(stack: Stack, begun: datetime) -> bool:
+    """Raises StackError naming the first DAG file that Airflow cannot import."""
+    if errors := stack.api.import_errors(begun):
+        raise StackError(f"Airflow cannot read a DAG: {errors[0]}")
+    return False
+
+
 def wait_for_driver(stack: Stack, begun: datetime) -> DriverStatus:
     """Until Airflow has deployed the stream and its driver has written facts; `begun`: when `up` began, UTC.
 
@@ -26,16 +54,9 @@ def wait_for_driver(stack: Stack, begun: datetime) -> DriverStatus:
     """
     from millrace.local.stack import TimedOut
 
-    api = stack.api
     published_before = published_hours(stack, 1) > 0
-    looked = time.monotonic()
 
     def progress() -> bool:
-        nonlocal looked
-        if time.monotonic() - looked > 15:
-            looked = time.monotonic()
-            if errors := api.import_errors():
-                raise StackError(f"Airflow cannot read a DAG: {errors[0]}")
         status = _newest(stack, begun)
         if status is None or status.ended:
             return False
@@ -86,9 +107,6 @@ def publish(stack: Stack, *, whole_run: bool) -> int:
     A run that finds no hour due ends without one: an hour of a live feed is due 5 min after its end.
     """
     api = stack.api
-    stack.wait_for(
-        lambda: api.has_dag(COMPACTION), "airflow-dag-processor", 60, what=f"Airflow to read {COMPACTION}"
-    )
     run = api.trigger(COMPACTION)
     page = f"{stack.settings.airflow_url}/dags/{COMPACTION}/runs/{run}"
 
@@ -106,7 +124,7 @@ def publish(stack: Stack, *, whole_run: bool) -> int:
 
 def published_hours(stack: Stack, limit: int | None = None) -> int:
     """How many published objects the stream's dataset has; counting stops at `limit`."""
-    catalog = stack.catalog()
+    catalog = stack.catalog
     prefix = catalog.datasets[catalog.streams[STREAM].dataset].prefix
     try:
         return sum(1 for _ in itertools.islice(stack.store.list_objects(f"{prefix}/"), limit))

@@ -43,6 +43,10 @@ class Steps:
         """Since the first step began."""
         return time.monotonic() - self.started
 
+    def remark(self, text: str) -> None:
+        """A line between steps."""
+        self.console.print(f"[yellow]![/yellow] {text}", highlight=False, soft_wrap=True)
+
     @contextmanager
     def step(self, title: str) -> Iterator[Callable[[str], None]]:
         """Time what is done in the block; call the given function to add a word about the result."""

@@ -89,6 +89,7 @@ class Stack:
     def programs(self) -> list[Program]:
         return stack_programs(self.settings, self.kafka.command(), self.s3.command())
 
+    @cached_property
     def catalog(self) -> Catalog:
         """Raises StackError for a catalog that cannot be used."""
         try:
@@ -98,7 +99,7 @@ class Stack:
 
     def configure(self) -> None:
         """Write every configuration file and start supervisord, with no program yet."""
-        self.catalog()  # a mistake in it is said now, not by a program that dies of it
+        _ = self.catalog  # a mistake in it is said now, not by a program that dies of it
         config_file(self.home).write_text(render_config(self.home, self.programs()), encoding="utf-8")
         self.s3.prepare()
         write_password_file(self.settings, self.secrets)
@@ -112,7 +113,7 @@ class Stack:
         self.supervisor.start_program("kafka")
         self.wait_for(self.kafka.is_ready, "kafka", 60)
         try:
-            ensure_topics(self.settings.kafka, self.catalog().topics)
+            ensure_topics(self.settings.kafka, self.catalog.topics)
         except (TopicError, KafkaUnavailable) as error:
             raise StackError(str(error)) from None
 

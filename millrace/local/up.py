@@ -31,10 +31,15 @@ CATCH_UP_PATIENCE = 45
 """Seconds that are worth waiting for a full day of hours; the hourly run of the compaction gets them anyway."""
 
 
+class NoData(StackError):
+    """Everything runs, but no data comes out of it. It is left running: the reason can be seen in it."""
+
+
 def up(steps: Steps, *, port_base: int | None = None, feed: str | None = None) -> Stack:
     """Bring the stack of the current settings up, or check that it is.
 
-    Raises StackError; whatever goes wrong, and on Ctrl-C, what this call started is stopped again.
+    Raises StackError. When something does not start, and on Ctrl-C, what this call started is stopped again;
+    on NoData it is not.
     """
     home = stack_settings().home
     check_path(home)
@@ -66,8 +71,12 @@ def up(steps: Steps, *, port_base: int | None = None, feed: str | None = None) -
         # Ports that cannot be had are not kept, or the next `up` would want them again.
         checks.check_ports({f"MILLRACE_PORT_{n.upper()}": port for n, port in vars(settings.ports).items()})
         keep_choices(home, chosen)
+        begun = datetime.now(UTC)
         try:
             _start(stack, steps)
+            _first_data(stack, steps, begun)
+        except NoData:
+            raise
         except BaseException:
             stack.cancelled.set()
             with _undisturbed():
@@ -86,7 +95,6 @@ def _check_feed(text: str) -> None:
 
 
 def _start(stack: Stack, steps: Steps) -> None:
-    begun = datetime.now(UTC)
     with steps.step("Configuration and supervisor"):
         stack.configure()
 
@@ -118,7 +126,6 @@ def _start(stack: Stack, steps: Steps) -> None:
                 stack.cancelled.set()
     for part in sorted(parts, key=lambda part: isinstance(part.exception(), Cancelled)):
         part.result()  # the reason comes before those that only stopped because of it
-    _first_data(stack, steps, begun)
 
 
 def _mend(stack: Stack, steps: Steps, *, new_feed: bool) -> None:
@@ -148,7 +155,18 @@ def _mend(stack: Stack, steps: Steps, *, new_feed: bool) -> None:
 
 
 def _first_data(stack: Stack, steps: Steps, begun: datetime) -> None:
-    if first_hours.STREAM not in stack.catalog().streams:
+    """See that data flows. Raises NoData."""
+    if first_hours.STREAM not in stack.catalog.streams:
+        return
+    try:
+        _see_data_flow(stack, steps, begun)
+    except StackError as error:
+        raise NoData(f"{error}. Everything else runs: have a look, or stop it with `millrace down`") from None
+
+
+def _see_data_flow(stack: Stack, steps: Steps, begun: datetime) -> None:
+    if why := first_hours.stopped_on_purpose(stack, begun):
+        steps.remark(why)
         return
     with steps.step(f"Airflow deploys {first_hours.STREAM}") as note:
         status = first_hours.wait_for_driver(stack, begun)
