@@ -60,15 +60,12 @@ class ParsedPolls:
     rejected: pl.DataFrame
 
 
-def parse_polls(
-    values: Sequence[bytes | None], keys: Sequence[bytes | None], kafka_at: pl.Series
-) -> ParsedPolls:
+def parse_polls(values: Sequence[bytes | None], keys: pl.Series, kafka_at: pl.Series) -> ParsedPolls:
     """Parse records; whatever is not a valid poll comes back with its reason, the others are not disturbed.
 
-    `kafka_at` is epoch milliseconds, one per record.
+    `keys` (binary) and `kafka_at` (epoch milliseconds) have one entry per record.
     """
-    # A value with a line break, or an empty one, would shift every line after it.
-    usable = [row for row, value in enumerate(values) if value and not value.isspace() and not _broken(value)]
+    usable = _one_line_each(values)
     tables, unparsed = _parse(values, usable)
     rejected = [(row, *diagnose(values[row])) for row in sorted({*unparsed, *_others(usable, len(values))})]
     if not tables:
@@ -77,7 +74,7 @@ def parse_polls(
         row=pl.Series([row for rows, _ in tables for row in rows], dtype=pl.UInt32)
     )
     frame = frame.with_columns(
-        key=pl.Series([keys[row] for row in frame["row"]], dtype=pl.Binary).cast(pl.String, strict=False),
+        key=keys.gather(frame["row"]).cast(pl.String, strict=False),
         kafka_at=kafka_at.gather(frame["row"]),
         end_of_input=pl.col("kind") == "end_of_input",
     )
@@ -134,8 +131,13 @@ def _station_problem(station: Any) -> str | None:
     return None
 
 
-def _broken(value: bytes) -> bool:
-    return b"\n" in value or b"\r" in value
+def _one_line_each(values: Sequence[bytes | None]) -> list[int]:
+    """The rows whose value is one line with something in it: any other would shift every line after it."""
+    rows = [row for row, value in enumerate(values) if value and not value.isspace()]
+    text = b"".join([value for row in rows if (value := values[row])])
+    if b"\n" in text or b"\r" in text:
+        rows = [row for row in rows if (value := values[row]) and b"\n" not in value and b"\r" not in value]
+    return rows
 
 
 def _others(usable: list[int], total: int) -> set[int]:

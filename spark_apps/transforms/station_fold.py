@@ -51,7 +51,7 @@ class StationFold:
         return StationState()
 
     def fold(self, state: StationState, records: pl.DataFrame) -> Folded:
-        parsed = parse_polls(records["value"].to_list(), records["key"].to_list(), records["timestamp"])
+        parsed = parse_polls(records["value"].to_list(), records["key"], records["timestamp"])
         done = step(state, parsed.polls, self.rules)
         return Folded(
             state=done.state,

@@ -20,7 +20,9 @@ def parsed(
     *values: bytes | None, key: bytes | None = b"x"
 ) -> tuple[list[tuple[int, int]], list[tuple[int, str]]]:
     """(row, observed_at) of the polls, (row, reason) of the others."""
-    result = parse_polls(values, [key] * len(values), pl.Series([0] * len(values), dtype=pl.Int64))
+    result = parse_polls(
+        values, pl.Series([key] * len(values), dtype=pl.Binary), pl.Series([0] * len(values), dtype=pl.Int64)
+    )
     return (
         list(result.polls.select("row", "observed_at").iter_rows()),
         list(result.rejected.select("row", "reason").iter_rows()),
