@@ -26,7 +26,7 @@ from spark_apps.runtime.batch_commit import next_commit
 from spark_apps.runtime.carried_state import CarriedState, StateConflict
 from spark_apps.runtime.checkpoint import Checkpoint, check_readable, open_checkpoint
 from spark_apps.runtime.clock import HOUR, as_datetime
-from spark_apps.runtime.errors import DriverError, Fenced, PoisonedBatch, StopRequested
+from spark_apps.runtime.errors import BadConfiguration, DriverError, Fenced, PoisonedBatch, StopRequested
 from spark_apps.runtime.kafka_source import TopicOffsets, check_still_held, read_topic, starting_offsets
 from spark_apps.runtime.keyed_fold import KeyedFold
 from spark_apps.runtime.micro_batch import BatchTask, run_micro_batch
@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY = 0.25
 """Seconds between looks at the query; each is a round trip to the JVM and shows whether it still lives."""
+CRASHED = 1
+"""Any exit code that is not in control/exit_codes.py: the host starts the driver again."""
 STORE_PATIENCE = 5
 """Attempts at one micro-batch while the store does not answer, 1 + 2 + 4 + 8 s apart: a restart of the
 store must not cost a restart of the driver."""
@@ -70,7 +72,11 @@ class StreamDriver:
         """Run until told to stop; return the exit code (see control/exit_codes.py)."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._ask_to_stop("asked to stop by a signal"))
-        epoch = claim_epoch(self._store, self._spec.name, spec_revision=self._revision)
+        try:
+            epoch = claim_epoch(self._store, self._spec.name, spec_revision=self._revision)
+        except StoreUnavailable as error:
+            log.error("%s: not started, the object store does not answer: %s", self._spec.name, error)
+            return CRASHED
         log.info("%s: driver epoch %d", self._spec.name, epoch)
         reporter = Reporter(
             self._store,
@@ -94,9 +100,11 @@ class StreamDriver:
             self._run_query(reporter)
         except DriverError as error:
             return ("fenced" if isinstance(error, Fenced) else "failed"), error.exit_code, str(error)
+        except (ConnectionError, StoreUnavailable) as error:
+            return "failed", CRASHED, str(error)
         except Exception as error:
             log.exception("%s: the driver failed", self._spec.name)
-            return "failed", 1, f"{type(error).__name__}: {str(error)[:2000]}"
+            return "failed", CRASHED, f"{type(error).__name__}: {str(error)[:2000]}"
         if self._fenced_by:
             return "fenced", Fenced.exit_code, f"driver epoch {self._fenced_by} has taken over"
         return "stopped", 0, None
@@ -184,12 +192,15 @@ class StreamDriver:
         self, records: DataFrame, batch: int, checkpoint: Checkpoint, state: CarriedState
     ) -> None:
         started = time.monotonic()
-        if state.manifest(batch) is not None:
-            return  # committed before a crash: its facts, seals and state are all written
+        committed = state.manifest(batch)
+        if committed is not None:  # before a crash: its facts, seals and state are all written
+            self._progress.resumed(committed.offsets)
+            return
         before = checkpoint.base if batch == 0 else state.manifest(batch - 1)
         if before is None and batch > 0:
-            raise StateConflict(
-                f"batch {batch} has nothing to go on from: the state of batch {batch - 1} is missing"
+            raise BadConfiguration(
+                f"batch {batch} has nothing to go on from: the store has no state of batch {batch - 1}. If it was "
+                f"removed, `millrace host reset {self._spec.name}` counts the open hours anew"
             )
         task = BatchTask(
             fold=self._fold,
