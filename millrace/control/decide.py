@@ -22,6 +22,8 @@ ActionKind = Literal["leave", "wait", "start", "restart", "stop"]
 
 HOST_GRACE = timedelta(seconds=15)
 """How long to leave the host alone that is about to start or stop a process by itself."""
+LONGEST_HOST_WAIT = timedelta(minutes=2)
+"""The host cannot be watched from the store, so that each look for it costs an Airflow task."""
 CRASH_GRACE = timedelta(seconds=30)
 """After a crash, judged without the host: it restarts a driver by itself, in a crash loop after up to 16 s."""
 EXIT_GRACE = timedelta(seconds=60)
@@ -69,7 +71,7 @@ def decide(
     if desired.state == "stopped":
         return _towards_stopped(desired, observed, health, now, thresholds)
     if observed.host_problem:
-        return _without_host(observed, health, now)
+        return _without_host(observed, health, history, now)
     if observed.process is None:
         return _by_status(desired, observed, health, history, now, thresholds)
     return _by_process(desired, observed.process, observed, health, history, now, thresholds)
@@ -98,10 +100,13 @@ def _towards_stopped(
     return Action("stop", f"asked to stop {in_words(now - asked_at)} ago and still {process.state}")
 
 
-def _without_host(observed: Observed, health: Health, now: datetime) -> Action:
+def _without_host(observed: Observed, health: Health, history: History, now: datetime) -> Action:
     if health.healthy or health.state == "starting":
         return Action("leave", f"the driver does its work ({health}), though {observed.host_problem}")
-    return Action("wait", f"{health}; and {observed.host_problem}", now + HOST_GRACE)
+    known = history.last_health
+    down_for = now - known.at if known is not None and not known.healthy else timedelta(0)
+    pause = min(max(down_for / 2, HOST_GRACE), LONGEST_HOST_WAIT)
+    return Action("wait", f"{health}; and {observed.host_problem}", now + pause)
 
 
 def _by_status(

@@ -77,7 +77,7 @@ class Reconciler:
         process, host_problem = self._process()
         observed = Observed(view.status, view.newest_epoch, view.desired_at, process, host_problem)
         action = decide(view.desired, observed, view.history, view.now, view.thresholds)
-        view, quiet_for = self._act(view, action, messages)
+        view, quiet_for = self._act(view, action, host_problem, messages)
         if action.until is not None:
             quiet_for = max(quiet_for, action.until - view.now)
         return Turn(view, action, quiet_for, messages)
@@ -120,9 +120,15 @@ class Reconciler:
         except LauncherError as error:
             return None, str(error)
 
-    def _act(self, view: StreamView, action: Action, messages: list[Message]) -> tuple[StreamView, timedelta]:
+    def _act(
+        self, view: StreamView, action: Action, host_problem: str | None, messages: list[Message]
+    ) -> tuple[StreamView, timedelta]:
         name = self.spec.name
-        history = with_health(view.history, view.now, view.health)
+        health = view.health
+        if host_problem and not health.healthy:
+            # The report of the shift is made from the history: it must name the cause as well.
+            health = replace(health, reason=f"{health.reason}; and {host_problem}")
+        history = with_health(view.history, view.now, health)
         if action.kind in ("start", "restart"):
             history = with_start(
                 history,

@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,24 +33,33 @@ AIRFLOW_ENVIRONMENT = {
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_home / 'airflow.db'}",
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-    "MILLRACE_HOME": str(_home / "millrace"),
 }
-for name in [name for name in os.environ if name.startswith(("AIRFLOW", "MILLRACE_", "AWS_"))]:
+for name in [name for name in os.environ if name.startswith("AIRFLOW")]:
     del os.environ[name]
 os.environ.update(AIRFLOW_ENVIRONMENT)
 sys.path.append(str(PLUGINS))
 
 
-@pytest.fixture(scope="session")
-def dagbag() -> DagBag:
+@pytest.fixture(scope="package", autouse=True)
+def default_settings() -> Iterator[None]:
+    """The settings of a fresh clone, whatever the shell says; other tests keep their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(("MILLRACE_", "AWS_"))]:
+            patch.delenv(name)
+        patch.setenv("MILLRACE_HOME", str(_home / "millrace"))
+        yield
+
+
+@pytest.fixture(scope="package")
+def dagbag(default_settings: None) -> DagBag:
     """The DAGs as the DAG processor reads them."""
     from airflow.dag_processing.dagbag import DagBag
 
     return DagBag(dag_folder=str(DAGS))
 
 
-@pytest.fixture(scope="session")
-def airflow_db() -> None:
+@pytest.fixture(scope="package")
+def airflow_db(default_settings: None) -> None:
     """A migrated database, made once: some 6 s."""
     from airflow.utils.db import initdb
 

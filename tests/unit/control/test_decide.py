@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from millrace.control import exit_codes
 from millrace.control.decide import Observed, decide
-from millrace.control.history import History, with_start
+from millrace.control.health import Health
+from millrace.control.history import History, with_health, with_start
 from millrace.control.process import ProcessState
 from tests.unit.control.samples import NOW, ago, desired, process, status
 
@@ -146,6 +147,14 @@ def test_an_unreachable_host_does_not_disturb_a_driver_at_work():
     action = act(Observed(status(age=300), 3, host_problem="the host is away"))
     assert action.kind == "wait"
     assert "the host is away" in action.reason
+
+
+def test_a_host_that_stays_away_is_looked_for_more_rarely():
+    dead, waits = Observed(status(age=300), 3, host_problem="the host is away"), []
+    for seconds in (0, 20, 60, 200, 3600):
+        gone = with_health(NOTHING, ago(seconds), Health("silent", "no word", False))
+        waits.append((act(dead, gone).until - NOW).total_seconds())
+    assert waits == [15, 15, 30, 100, 120]
 
 
 def test_stopping_is_left_to_the_driver_until_its_time_is_up():

@@ -169,6 +169,7 @@ def test_a_host_that_is_away_is_said_and_waited_for(store, host, reconciler):
     turn = reconciler.turn()
     assert (host.orders, turn.action.kind) == ([], "wait")
     assert "the stream host does not answer" in text_of(turn)
+    assert "the stream host does not answer" in load_history(store, "bikes").history.last_health.reason
 
 
 def test_a_catalog_that_differs_from_what_runs_is_noted_by_key(store, host, reconciler):
