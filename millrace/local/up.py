@@ -150,7 +150,7 @@ def _mend(stack: Stack, steps: Steps, *, new_feed: bool) -> None:
         stack.start_airflow()
         for program in ("streamhost", "feed"):
             supervisor.start_program(program)
-    if stopped:
+    if set(stopped) - {"feed"}:
         _first_data(stack, steps, begun)
 
 
@@ -175,7 +175,11 @@ def _see_data_flow(stack: Stack, steps: Steps, begun: datetime) -> None:
         return
     with steps.step("First published hours") as note:
         hours = first_hours.publish(stack, whole_run=False)
-        note(f"{hours} so far, after {steps.seconds:.0f} s" if hours else "none is due yet")
+        note(
+            f"{hours} so far, after {steps.seconds:.0f} s"
+            if hours
+            else "none is due yet: an hour is, 5 min after its end"
+        )
     if not hours:
         return
     with steps.step("The stream catches up") as note:
