@@ -29,5 +29,9 @@ class PoisonedBatch(DriverError):
     exit_code = exit_codes.POISONED_BATCH
 
 
+class JvmGone(DriverError):
+    """The other half of this driver has died; the host starts both again."""
+
+
 class StopRequested(Exception):
     """Not an error: the driver was asked to stop before it began another micro-batch."""

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from py4j.protocol import Py4JNetworkError
+
 from millrace.catalog import DatasetSpec, StreamSpec
 from millrace.control.epochs import claim_epoch
 from millrace.control.status import DriverState
@@ -26,7 +28,14 @@ from spark_apps.runtime.batch_commit import next_commit
 from spark_apps.runtime.carried_state import CarriedState, StateConflict
 from spark_apps.runtime.checkpoint import Checkpoint, check_readable, open_checkpoint
 from spark_apps.runtime.clock import HOUR, as_datetime
-from spark_apps.runtime.errors import BadConfiguration, DriverError, Fenced, PoisonedBatch, StopRequested
+from spark_apps.runtime.errors import (
+    BadConfiguration,
+    DriverError,
+    Fenced,
+    JvmGone,
+    PoisonedBatch,
+    StopRequested,
+)
 from spark_apps.runtime.kafka_source import TopicOffsets, check_still_held, read_topic, starting_offsets
 from spark_apps.runtime.keyed_fold import KeyedFold
 from spark_apps.runtime.micro_batch import BatchTask, run_micro_batch
@@ -135,7 +144,13 @@ class StreamDriver:
         )
         log.info("%s: running, generation %d", self._spec.name, checkpoint.generation)
         reporter.now("running")
-        self._attend(query, reporter)
+        try:
+            self._attend(query, reporter)
+        except (Py4JNetworkError, ConnectionError) as error:
+            raise JvmGone(
+                "the JVM of this driver is gone (killed, or out of memory); what it had not committed is read again "
+                "at the next start"
+            ) from error
         self._close(spark)
 
     def _attend(self, query: StreamingQuery, reporter: Reporter) -> None:
