@@ -47,7 +47,7 @@ class KafkaServer:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         command = self._java("kafka.tools.StorageTool", "format", "--ignore-formatted")
         answer = subprocess.run(
-            [*command, "-t", cluster, "-c", str(self.properties_file)],
+            [*command, f"--cluster-id={cluster}", "-c", str(self.properties_file)],
             capture_output=True,
             text=True,
             check=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,3 +96,13 @@ def test_a_stale_etag_is_refused(store: S3Store) -> None:
 def test_wrong_credentials_are_refused(s3_settings: Settings) -> None:
     with pytest.raises(StoreUnavailable):
         open_store(replace(s3_settings, secret_key="wrong")).get("anything")
+
+
+def test_a_cluster_id_may_begin_with_a_dash(
+    jars: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One id in sixty-four does, and an argument parser takes it for an option."""
+    monkeypatch.setattr("uuid.uuid4", lambda: uuid.UUID(bytes=b"\xf8" + b"\x01" * 15))
+    server = KafkaServer(tmp_path, *free_ports(2))
+    server.prepare()
+    assert "cluster.id=-A" in (server.data / "meta.properties").read_text()
