@@ -45,7 +45,10 @@ class StoredObject:
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """One line of a listing; `key` without the deployment's prefix, `size` in bytes."""
+    """One line of a listing; `key` without the deployment's prefix, `size` in bytes.
+
+    `etag` is empty when the server does not say it.
+    """
 
     key: str
     size: int
@@ -164,7 +167,8 @@ class S3Store:
                     yield ObjectInfo(
                         key=item["Key"][len(self._prefix) :],
                         size=item["Size"],
-                        etag=item["ETag"],
+                        # Some servers leave it out for an object that is being replaced while they list.
+                        etag=item.get("ETag", ""),
                         last_modified=item["LastModified"].astimezone(UTC),
                     )
         except Exception as error:
