@@ -6,6 +6,7 @@ import psutil
 
 from millrace.local.home import make_home, only_one
 from millrace.local.marker import end, roots
+from millrace.local.ports import answers
 from millrace.local.programs import AIRFLOW_PROGRAMS, socket_file
 from millrace.local.progress import Steps
 from millrace.local.supervisor import Supervisor
@@ -50,7 +51,10 @@ def sweep(settings: Settings, steps: Steps) -> None:
     with steps.step("Ending what an earlier run left behind") as note:
         note(f"{len(left)} processes")
         supervisors = [process for process in left if _is_supervisord(process)]
-        end(supervisors, patience=90)  # first, or they would start again what is ended
+        # A driver can only finish its micro-batch while the servers it needs are there.
+        can_finish = answers(settings.ports.kafka) and answers(settings.ports.s3)
+        # Supervisors first, or they would start again what is ended.
+        end(supervisors, patience=90 if can_finish else 5)
         # Drivers were given their time by the stream host above. Of the rest, Airflow's scheduler cannot end
         # in order any more (it logs into a pipe that is gone) and has nothing that it could lose.
         end(roots(supervisor.processes()), patience=8)
