@@ -65,9 +65,10 @@ def parse_polls(values: Sequence[bytes | None], keys: pl.Series, kafka_at: pl.Se
 
     `keys` (binary) and `kafka_at` (epoch milliseconds) have one entry per record.
     """
-    usable = _one_line_each(values)
-    tables, unparsed = _parse(values, usable)
-    rejected = [(row, *diagnose(values[row])) for row in sorted({*unparsed, *_others(usable, len(values))})]
+    lines = _lines(values)
+    tables, unparsed = _parse(lines, [row for row, line in enumerate(lines) if line])
+    unusable = [row for row, line in enumerate(lines) if not line]
+    rejected = [(row, *diagnose(values[row])) for row in sorted([*unparsed, *unusable])]
     if not tables:
         return ParsedPolls(pl.DataFrame(schema=POLLS), _rejections(rejected))
     frame = pl.DataFrame(pl.from_arrow(pa.concat_tables([table for _, table in tables]))).with_columns(
@@ -131,17 +132,28 @@ def _station_problem(station: Any) -> str | None:
     return None
 
 
-def _one_line_each(values: Sequence[bytes | None]) -> list[int]:
-    """The rows whose value is one line with something in it: any other would shift every line after it."""
-    rows = [row for row, value in enumerate(values) if value and not value.isspace()]
-    text = b"".join([value for row in rows if (value := values[row])])
-    if b"\n" in text or b"\r" in text:
-        rows = [row for row in rows if (value := values[row]) and b"\n" not in value and b"\r" not in value]
-    return rows
+def _lines(values: Sequence[bytes | None]) -> list[bytes | None]:
+    """Each value as one line that begins with an object, or None where it is none.
+
+    A value over several lines would shift every line after it. And only what begins with an object may reach
+    Arrow's JSON reader: it dies of a segmentation fault, and the task with it, on a lone `null`.
+    """
+    plain = [value if value and value[:1] == b"{" else None for value in values]
+    text = b"".join(filter(None, plain))
+    several = b"\n" in text or b"\r" in text
+    return [
+        line if line and not (several and (b"\n" in line or b"\r" in line)) else _rewritten(value)
+        for line, value in zip(plain, values, strict=True)
+    ]
 
 
-def _others(usable: list[int], total: int) -> set[int]:
-    return set(range(total)).difference(usable) if len(usable) != total else set()
+def _rewritten(value: bytes | None) -> bytes | None:
+    """JSON written in another way (indented, with space around it) as one line; None for anything but an object."""
+    try:
+        content = json.loads(value) if value else None
+    except (ValueError, RecursionError):
+        return None
+    return json.dumps(content).encode() if isinstance(content, dict) else None
 
 
 def _parse(

@@ -120,3 +120,18 @@ def test_together_and_one_by_one_give_the_same(messages: list[bytes | None]) -> 
     alone = [parsed(message) for message in messages]
     assert polls == [(row, found[0][1]) for row, (found, _) in enumerate(alone) if found]
     assert rejected == [(row, bad[0][1]) for row, (_, bad) in enumerate(alone) if bad]
+
+
+def test_json_may_be_written_over_several_lines_or_with_space_around_it() -> None:
+    indented = json.dumps(GOOD | {"observed_at": 7}, indent=2).encode()
+    assert parsed(with_(), indented, b"  " + with_(observed_at=8) + b"\r\n", b"\n", with_(observed_at=9)) == (
+        [(0, 1000), (1, 7), (2, 8), (4, 9)],
+        [(3, "not_json")],
+    )
+
+
+@pytest.mark.parametrize("value", [b"null", b" null", b"null\n", b"{} null", b"null {}"])
+def test_a_lone_null_does_not_end_the_process(value: bytes) -> None:
+    """Arrow's JSON reader does not survive it; all of a batch may be nothing else."""
+    assert len(parsed(value)[1]) == 1
+    assert len(parsed(value, value, value)[1]) == 3
