@@ -21,8 +21,6 @@ DEFAULT_PORTS: dict[str, int] = {
     "KAFKA_CONTROLLER": 19093,
     "S3": 19000,
     "AIRFLOW": 18080,
-    "AIRFLOW_LOGS": 18793,
-    "TRIGGERER_LOGS": 18794,
 }
 
 
@@ -38,8 +36,6 @@ class Ports:
     kafka_controller: int
     s3: int
     airflow: int
-    airflow_logs: int
-    triggerer_logs: int
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,17 @@ LONGEST_SOCKET_PATH = 90
 
 @dataclass(frozen=True)
 class Program:
-    """One supervised program. `stop_within`: seconds from SIGTERM to SIGKILL of its whole process group."""
+    """One supervised program. `stop_within`: seconds from SIGTERM to SIGKILL of its whole process group.
+
+    `ends_with`: exit codes after which it is left alone; without them it is always started again.
+    """
 
     name: str
     command: Sequence[str]
     stop_within: int = 15
     port: int | None = None
     what: str = ""
+    ends_with: tuple[int, ...] = ()
 
 
 NAMES = (
@@ -85,6 +89,7 @@ def stack_programs(
             [python, "-m", "millrace", "feed", "run", "default"],
             stop_within=30,
             what="records to Kafka",
+            ends_with=(0, 2),  # a replay that is over, and a configuration that a person must mend
         ),
     ]
 
@@ -153,7 +158,11 @@ def render_config(home: Path, programs: Sequence[Program]) -> str:
             f"[program:{program.name}]",
             f"command={_value(shlex.join(program.command))}",
             "autostart=false",
-            "autorestart=true",
+            *(
+                ["autorestart=unexpected", f"exitcodes={','.join(map(str, program.ends_with))}"]
+                if program.ends_with
+                else ["autorestart=true"]
+            ),
             "startsecs=3",
             "startretries=3",
             "stopsignal=TERM",
