@@ -25,8 +25,8 @@ from bench.embedded import Embedded, embedded
 from millrace.catalog import TopicSpec
 from millrace.kafka_topics import ensure_topics
 from millrace.settings import PROJECT_ROOT
-from millrace.store import open_store
-from spark_apps.runtime.carried_state import Manifest, newest_manifest
+from millrace.store import S3Store, open_store
+from spark_apps.runtime.carried_state import CarriedState, Manifest, newest_manifest
 
 STATIONS = 501
 START = 1_700_000_000 // 3600 * 3600
@@ -69,17 +69,26 @@ def _run_stream(stack: Embedded, topic: str, messages: int, per_batch: int) -> f
     """Observations per second of the real driver between its second and its last committed batch."""
     environment = stack.environment(topic, max_messages_per_batch=per_batch, trigger="0ms", heartbeat="5s")
     store = open_store(stack.settings)
-    seen: list[tuple[float, int, int]] = []
+    seen: list[tuple[float, Manifest]] = []
     with stack.driver(environment):
-        while not seen or seen[-1][2] < messages:
-            manifest = newest_manifest(store, stack.stream_name(topic))
-            if manifest and (not seen or manifest.batch != seen[-1][1]):
-                seen.append((time.monotonic(), manifest.batch, sum(manifest.offsets.values())))
-                last = manifest
-            time.sleep(0.02)
-    first = seen[1]
-    share = (seen[-1][2] - first[2]) / messages
-    return last.totals["observations"] * share / (seen[-1][0] - first[0])
+        while not seen or sum(seen[-1][1].offsets.values()) < messages:
+            time.sleep(0.1)
+            manifest = _newest(store, stack.stream_name(topic), seen[-1][1] if seen else None)
+            if manifest is not None:
+                seen.append((time.monotonic(), manifest))
+    (began, first), (ended, last) = seen[1], seen[-1]
+    return (last.totals["observations"] - first.totals["observations"]) / (ended - began)
+
+
+def _newest(store: S3Store, stream: str, known: Manifest | None) -> Manifest | None:
+    """A manifest after the known one; by name, because listing costs the server as much as a batch does."""
+    if known is None:
+        return newest_manifest(store, stream)
+    state = CarriedState(store, stream, known.generation)
+    found = None
+    while (following := state.manifest((found or known).batch + 1)) is not None:
+        found = following
+    return found
 
 
 def _run_peer(stack: Embedded, topic: str, per_batch: int, observations: int) -> float:
@@ -119,16 +128,12 @@ def _latency(stack: Embedded) -> None:
     )
 
 
-def _wait(store: object, stack: Embedded, topic: str, offset: int, known: Manifest | None = None) -> Manifest:
-    """Until the state holds the topic up to an offset; asks for the next manifest by name, which is cheap."""
-    from spark_apps.runtime.carried_state import CarriedState
-
+def _wait(
+    store: S3Store, stack: Embedded, topic: str, offset: int, known: Manifest | None = None
+) -> Manifest:
+    """Until the state holds the topic up to an offset."""
     while known is None or sum(known.offsets.values()) < offset:
-        if known is None:
-            known = newest_manifest(store, stack.stream_name(topic))  # type: ignore[arg-type]
-        else:
-            state = CarriedState(store, stack.stream_name(topic), known.generation)  # type: ignore[arg-type]
-            known = state.manifest(known.batch + 1) or known
+        known = _newest(store, stack.stream_name(topic), known) or known
         time.sleep(0.01)
     return known
 
