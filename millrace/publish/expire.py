@@ -18,6 +18,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from millrace.publish.codec import decode_hour, empty_hour, encode_hour
 from millrace.publish.layout import horizon_key, published_key, whole_hour
+from millrace.publish.settled import is_settled
 from millrace.store import NotFound, ObjectStore, PreconditionFailed, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def expire_hour(
 
     An hour that was never published gets the empty object too, so that what lands for it late is absorbed.
     On a store that checks If-Match first and writes later, a fold of the same moment may still win against
-    it: call it again for the same hour in a later run, before the horizon passes it, until it says False.
+    it: ask `is_expired_for_good` in a later run, and expire the hour again when it says no.
     Raises StoreUnavailable when the store did not confirm it; nothing is half done, call it again.
     """
     hour = whole_hour(hour)
@@ -78,6 +79,19 @@ def expire_hour(
     raise StoreUnavailable(f"{key} could not be expired in {ATTEMPTS} attempts; the last: {problem}")
 
 
+def is_expired_for_good(store: ObjectStore, dataset: DatasetSpec, hour: datetime) -> bool:
+    """Whether an hour is expired and nothing under way can bring it back; only then may the horizon pass it.
+
+    Both are read from one answer: of two, the first could be expired and the second settled.
+    """
+    key = published_key(dataset.prefix, hour)
+    try:
+        found = store.get(key)
+    except NotFound:
+        return False
+    return decode_hour(found.body, dataset, key).expired and is_settled(store, found)
+
+
 def read_horizon(store: ObjectStore, dataset: DatasetSpec) -> datetime | None:
     """The first hour (aware UTC) that is still kept, or None when nothing was ever given up."""
     try:
@@ -96,7 +110,8 @@ def advance_horizon(
 ) -> datetime:
     """Give up every hour before this one, and return the horizon: it never moves back.
 
-    Expire those hours first, and delete their empty objects only after this. Raises StoreUnavailable.
+    Expire those hours first and see that they are `is_expired_for_good`; delete their empty objects only
+    after this. Raises StoreUnavailable.
     """
     wanted = whole_hour(hour)
     key = horizon_key(dataset.name)

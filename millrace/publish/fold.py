@@ -10,8 +10,9 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from millrace.publish.audit import Audit
@@ -21,18 +22,16 @@ from millrace.publish.hour import HourState, newest_of, same
 from millrace.publish.landed import Landed, LandingReader
 from millrace.publish.layout import landing_prefix, published_key, whole_hour
 from millrace.publish.set_aside import set_aside
+from millrace.publish.settled import SETTLED_AFTER, is_settled
 from millrace.publish.side_by_side import SideBySide, in_threads
 from millrace.store import NotFound, ObjectStore, PreconditionFailed, StoreUnavailable
 
 if TYPE_CHECKING:
     from millrace.catalog import DatasetSpec
 
-log = logging.getLogger(__name__)
+__all__ = ["MAX_PASSES", "SETTLED_AFTER", "HourResult", "fold_hour"]
 
-SETTLED_AFTER = timedelta(minutes=10)
-"""On a store that checks If-Match first and writes later, a PUT that passed its check may still land this
-long after it (client time-out 60 s, server idle 30 s, one attempt, and a wide margin). Until then the
-published object may yet be replaced by an older one, so nothing that it holds may be deleted."""
+log = logging.getLogger(__name__)
 
 MAX_PASSES = 8
 
@@ -69,10 +68,6 @@ def fold_hour(
     read and StoreError when the store stays away.
     """
     hour = whole_hour(hour)
-    horizon = read_horizon(store, dataset)
-    if horizon is not None and hour < horizon:
-        gone = replace(empty_hour(dataset), expired=True)
-        return _result(hour, gone, deleted=_delete(store, _listed(store, dataset, hour), side_by_side))
     reader = LandingReader(store, dataset, hour, side_by_side)
     deleted = aside = 0
     wrote = lost_last = False
@@ -118,13 +113,16 @@ def _read_published(
 ) -> tuple[HourState, str | None, bool]:
     """The published hour, its ETag, and whether what it holds may be deleted elsewhere."""
     key = published_key(dataset.prefix, hour)
-    try:
+    found = None
+    with suppress(NotFound):
         found = store.get(key)
-    except NotFound:
+    # After the GET: the empty object of an expired hour goes only once the horizon has passed it.
+    horizon = read_horizon(store, dataset)
+    if horizon is not None and hour < horizon:
+        return replace(empty_hour(dataset), expired=True), None, True
+    if found is None:
         return empty_hour(dataset), None, store.if_match_is_atomic
-    # Both times are the store's own, of one answer: the client's clock proves nothing.
-    age = found.server_date - found.last_modified
-    return decode_hour(found.body, dataset, key), found.etag, store.if_match_is_atomic or age > SETTLED_AFTER
+    return decode_hour(found.body, dataset, key), found.etag, is_settled(store, found)
 
 
 def _candidate(published: HourState, landed: Landed, dataset: DatasetSpec) -> tuple[HourState, list[str]]:

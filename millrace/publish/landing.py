@@ -34,23 +34,24 @@ def write_facts(
     side_by_side: SideBySide = in_threads,
 ) -> list[datetime]:
     """PUT facts (the dataset's columns, `window_start` their UTC hour); return the hours written to."""
+    objects = landing_objects(dataset, facts, version, part)
+    side_by_side(lambda hour: store.put(*objects[hour]), sorted(objects))
+    return sorted(objects)
+
+
+def landing_objects(
+    dataset: DatasetSpec, facts: pl.DataFrame, version: Version, part: int
+) -> dict[datetime, tuple[str, bytes]]:
+    """By hour (aware UTC), the key and the body of the object that facts become."""
     import polars as pl
 
-    if facts.is_empty():
-        return []
     stamped = facts.with_columns(pl.lit(version.packed(), dtype=pl.Int64).alias(VERSION))
-    by_hour = {
-        hour.astimezone(UTC): rows.sort(dataset.keys)
-        for (hour,), rows in stamped.partition_by("window_start", as_dict=True).items()
-    }
-
-    def put(hour: datetime) -> None:
-        body = encode_facts(by_hour[hour], dataset)
-        store.put(facts_key(dataset.name, hour, version, part, body), body)
-
-    hours = sorted(by_hour)
-    side_by_side(put, hours)
-    return hours
+    objects = {}
+    for (start,), rows in stamped.partition_by("window_start", as_dict=True).items():
+        hour = start.astimezone(UTC)
+        body = encode_facts(rows.sort(dataset.keys), dataset)
+        objects[hour] = facts_key(dataset.name, hour, version, part, body), body
+    return objects
 
 
 def write_replay(

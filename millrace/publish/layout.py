@@ -90,7 +90,7 @@ def parse_landing_key(key: str) -> LandingName:
         raise LayoutError(f"{key} is not a landing object")
     return LandingName(
         dataset=match["dataset"],
-        hour=datetime.strptime(match["hour"], "%Y-%m-%dT%H").replace(tzinfo=UTC),
+        hour=_iso_hour(match["hour"], key),
         version=Version(int(match["replay"]), int(match["generation"]), int(match["batch"])),
         part=int(match["part"]),
         digest=match["digest"],
@@ -102,7 +102,14 @@ def landing_hour(key: str) -> datetime:
     match = _LANDING_AREA.match(key)
     if match is None:
         raise LayoutError(f"{key} lies in no hour's landing area")
-    return datetime.strptime(match["hour"], "%Y-%m-%dT%H").replace(tzinfo=UTC)
+    return _iso_hour(match["hour"], key)
+
+
+def _iso_hour(text: str, key: str) -> datetime:
+    try:
+        return datetime.fromisoformat(f"{text}:00+00:00").replace(tzinfo=UTC)  # strptime is 20 times slower
+    except ValueError:
+        raise LayoutError(f"{key} names an hour that does not exist") from None
 
 
 def generation_key(dataset: str, generation: int) -> str:

@@ -6,13 +6,15 @@ from millrace.publish.expire import (
     HourExpired,
     advance_horizon,
     expire_hour,
+    is_expired_for_good,
     read_horizon,
     refuse_expired,
 )
-from millrace.publish.fold import fold_hour
+from millrace.publish.fold import SETTLED_AFTER, fold_hour
+from millrace.publish.generations import create_generation
 from millrace.publish.layout import published_key
 from millrace.publish.version import Version
-from millrace.store import MemoryStore, StoreUnavailable
+from millrace.store import MemoryStore, NotFound, StoredObject, StoreUnavailable
 from tests.unit.publish.builders import DATASET, HOUR, land, landing, new_store, published, seal
 
 
@@ -25,6 +27,41 @@ def test_an_expired_hour_has_no_rows_and_says_so() -> None:
     assert (hour.status, hour.rows.height, hour.rev) == ("expired", 0, 2)
     assert not expire_hour(store, DATASET, HOUR)
     assert published(store).rev == 2
+
+
+def test_an_expiry_is_for_good_once_nothing_under_way_can_replace_it() -> None:
+    store = new_store(atomic=False)
+    assert not is_expired_for_good(store, DATASET, HOUR)
+    land(store, Version(0, 1, 0), {"a": 1})
+    fold_hour(store, DATASET, HOUR)
+    store.now += SETTLED_AFTER * 2
+    assert not is_expired_for_good(store, DATASET, HOUR)
+    expire_hour(store, DATASET, HOUR)
+    store.now += SETTLED_AFTER
+    assert not is_expired_for_good(store, DATASET, HOUR)
+    store.now += timedelta(seconds=1)
+    assert is_expired_for_good(store, DATASET, HOUR)
+
+
+class HorizonPassesMeanwhile(MemoryStore):
+    """Retention gives the hour up, and its empty object goes, while a fold reads what has landed."""
+
+    def get(self, key: str) -> StoredObject:
+        if key.startswith("landing/") and read_horizon(self, DATASET) is None:
+            expire_hour(self, DATASET, HOUR)
+            advance_horizon(self, DATASET, HOUR + timedelta(hours=1))
+            self.delete(published_key(DATASET.prefix, HOUR))
+            raise NotFound(key)
+        return super().get(key)
+
+
+def test_a_fold_under_way_does_not_bring_back_an_hour_that_the_horizon_passes_meanwhile() -> None:
+    store = HorizonPassesMeanwhile()
+    create_generation(store, DATASET.name, parent=None, first_complete_hour=None)
+    land(store, Version(0, 1, 0), {"a": 1})
+    assert fold_hour(store, DATASET, HOUR, pause=lambda _: None).status == "expired"
+    assert published_key(DATASET.prefix, HOUR) not in store.objects
+    assert landing(store) == []
 
 
 def test_facts_that_land_after_the_expiry_are_absorbed() -> None:
