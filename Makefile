@@ -3,7 +3,7 @@
 MILLRACE := .venv/bin/millrace
 PYTHON_DIRS := millrace spark_apps dags plugins tests bench
 
-.PHONY: help install up down status logs clean test test-dags check lock
+.PHONY: help install up down status logs clean test test-dags simulate check lock
 
 help: ## this text
 	@echo "Millrace: long-lived Spark streams as first-class citizens of Airflow"
@@ -34,6 +34,10 @@ test: install check ## every check and every test
 test-dags: ## the tests of the DAGs: no Java, no Kafka, no S3
 	@bin/install --python-only
 	@.venv/bin/python -m pytest tests/dags
+
+simulate: ## N=20000 seeded schedules of the publish protocol, from SEED=0; N=1 tells one whole
+	@bin/install --python-only
+	@.venv/bin/python -m tests.simulation.run --schedules $(or $(N),20000) --seed $(or $(SEED),0)
 
 check: ## format, lint and types
 	@bin/install --python-only

@@ -55,7 +55,11 @@ def encode_facts(rows: pl.DataFrame, dataset: DatasetSpec) -> bytes:
 
 
 def decode_facts(body: bytes, dataset: DatasetSpec, where: str) -> pl.DataFrame:
-    """The rows of a landing object. Raises FormatError naming `where` and what is wrong."""
+    """The rows of a landing object. Raises FormatError naming `where` and what is wrong.
+
+    Columns that the dataset does not have are left out: a driver may be newer than the catalog that this
+    publisher reads. A column that is missing, or whose values might change in conversion, is refused.
+    """
     return _rows(body, dataset, where)[0]
 
 
@@ -107,6 +111,43 @@ def _parquet(rows: pl.DataFrame, dataset: DatasetSpec, footer: dict[str, Any] | 
     return body.getvalue()
 
 
+def _conformed(table: pa.Table, wanted: pa.Schema) -> pa.Table:
+    """A table with exactly the wanted columns. Others are left out; another type only when nothing is lost.
+
+    Raises ValueError naming what does not fit.
+    """
+    missing = [name for name in wanted.names if name not in table.schema.names]
+    if missing:
+        raise ValueError(f"columns that are missing: {', '.join(missing)}")
+    table = table.select(wanted.names)
+    for found, field in zip(table.schema, wanted, strict=True):
+        if not (found.type.equals(field.type) or _widens(found.type, field.type)):
+            raise ValueError(f"column {field.name} is {found.type}, and {field.type} is wanted")
+        if table[field.name].null_count:
+            raise ValueError(f"column {field.name} has {table[field.name].null_count} nulls")
+    return table.cast(wanted)
+
+
+def _widens(found: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether every value of a type has exactly one of the other. A text that looks like a number has not."""
+    import pyarrow.types as t
+
+    if t.is_dictionary(found):
+        found = found.value_type
+    if t.is_string(wanted):
+        return bool(t.is_string(found) or t.is_large_string(found) or t.is_string_view(found))
+    if t.is_signed_integer(wanted):
+        unsigned = t.is_unsigned_integer(found) and found.bit_width < wanted.bit_width
+        return bool(unsigned or (t.is_signed_integer(found) and found.bit_width <= wanted.bit_width))
+    if t.is_floating(wanted):
+        return bool(t.is_floating(found) and found.bit_width <= wanted.bit_width)
+    if t.is_timestamp(wanted):
+        return bool(
+            t.is_timestamp(found) and found.tz in ("UTC", "+00:00") and found.unit in ("s", "ms", "us")
+        )
+    return False
+
+
 def _rows(body: bytes, dataset: DatasetSpec, where: str) -> tuple[pl.DataFrame, dict[bytes, bytes]]:
     import polars as pl
     import pyarrow as pa
@@ -117,7 +158,7 @@ def _rows(body: bytes, dataset: DatasetSpec, where: str) -> tuple[pl.DataFrame, 
         # use_threads=False: these objects are small, and the callers already read many side by side.
         table = pq.read_table(io.BytesIO(body), use_threads=False)
         metadata = dict(table.schema.metadata or {})
-        table = table.select(wanted.names).cast(wanted)
+        table = _conformed(table, wanted)
     except (pa.ArrowInvalid, pa.ArrowTypeError, KeyError, ValueError) as error:
         raise FormatError(f"{where}: not rows of dataset {dataset.name}: {error}") from error
     return pl.DataFrame(pl.from_arrow(table)), metadata

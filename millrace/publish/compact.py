@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from millrace.publish.audit import Audit
 from millrace.publish.codec import FormatError
 from millrace.publish.fold import HourResult, fold_hour
+from millrace.publish.side_by_side import SideBySide, in_threads
 from millrace.store import ObjectStore, StoreError
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ def compact_hours(
     *,
     audit: Audit | None = None,
     report: Callable[[HourResult], None] | None = None,
+    pause: Callable[[float], None] = time.sleep,
+    side_by_side: SideBySide = in_threads,
 ) -> list[HourResult]:
     """Fold each hour (aware UTC, whole) and say what became of it; `report` hears of each as it is done.
 
@@ -33,7 +37,7 @@ def compact_hours(
     results = []
     for hour in hours:
         try:
-            result = fold_hour(store, dataset, hour, audit=audit)
+            result = fold_hour(store, dataset, hour, audit=audit, pause=pause, side_by_side=side_by_side)
         except (FormatError, StoreError) as error:
             log.exception("%s %s: not published", dataset.name, hour.isoformat())
             result = HourResult(

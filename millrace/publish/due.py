@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from millrace.publish.layout import HOUR, LayoutError, landing_prefix, parse_landing_key
+from millrace.publish.layout import HOUR, SEAL, LayoutError, landing_hour, landing_prefix
 from millrace.store import ObjectStore
 
 if TYPE_CHECKING:
     from millrace.catalog import DatasetSpec
+
+log = logging.getLogger(__name__)
 
 PROVISIONAL_AFTER = timedelta(minutes=5)
 """How long after its end an unsealed hour waits for stragglers before it is published as provisional."""
@@ -21,10 +24,11 @@ def due_hours(store: ObjectStore, dataset: DatasetSpec, now: datetime) -> list[d
     sealed: set[datetime] = set()
     for info in store.list_objects(landing_prefix(dataset.name)):
         try:
-            name = parse_landing_key(info.key)
+            hour = landing_hour(info.key)
         except LayoutError:
+            log.warning("%s lies in no hour's landing area and is never read; move it away", info.key)
             continue
-        landed.add(name.hour)
-        if name.is_seal:
-            sealed.add(name.hour)
+        landed.add(hour)  # also what is no landing object: the fold sets it aside
+        if info.key.endswith(SEAL):
+            sealed.add(hour)
     return sorted(hour for hour in landed if hour in sealed or now >= hour + HOUR + PROVISIONAL_AFTER)

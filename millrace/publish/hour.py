@@ -68,6 +68,34 @@ def newest_rows(rows: pl.DataFrame, keys: Sequence[str], replay_floor: int = 0) 
     return rows.sort(keys), conflicts
 
 
+def newest_of(
+    frames: Sequence[pl.DataFrame], keys: Sequence[str], replay_floor: int = 0
+) -> tuple[pl.DataFrame, int]:
+    """`newest_rows` of several frames together."""
+    import polars as pl
+
+    return newest_rows(pl.concat(frames), keys, replay_floor)
+
+
+def add_nothing(facts: Sequence[pl.DataFrame], published: HourState, keys: Sequence[str]) -> list[bool]:
+    """For each frame of facts: whether none of its rows could change the published hour."""
+    import polars as pl
+
+    numbered = [
+        frame.with_columns(pl.lit(number, pl.Int32).alias("_frame")) for number, frame in enumerate(facts)
+    ]
+    below_floor = Version(published.replay_floor, 0, 0).packed()
+    adding = pl.concat(numbered).filter(pl.col(VERSION) >= below_floor)
+    if published.rows.height:
+        # A row that stands in the published hour as it is, or under a newer version, adds nothing.
+        adding = adding.join(published.rows, on=published.rows.columns, how="anti")
+        newer = published.rows.select([*keys, pl.col(VERSION).alias("_published")])
+        adding = adding.join(newer, on=keys, how="left")
+        adding = adding.filter(pl.col("_published").is_null() | (pl.col("_published") <= pl.col(VERSION)))
+    found = set(adding["_frame"].unique().to_list())
+    return [number not in found for number in range(len(facts))]
+
+
 def join(left: HourState, right: HourState, keys: Sequence[str]) -> HourState:
     """The least upper bound of two states. `rev` is a reader's counter, not part of the lattice."""
     import polars as pl

@@ -10,11 +10,13 @@ from datetime import UTC, datetime, timedelta
 from millrace.publish.version import Version
 
 HOUR = timedelta(hours=1)
+SEAL = "-seal"
 _LANDING = re.compile(
     r"landing/(?P<dataset>[^/]+)/hour=(?P<hour>\d{4}-\d\d-\d\dT\d\d)/"
     r"(?P<replay>\d{5})-(?P<generation>\d{5})-(?P<batch>\d{10})-(?P<part>\d{5})-"
-    r"(?:(?P<seal>seal)|(?P<digest>[0-9a-f]{16})\.parquet)"
+    r"(?:seal|(?P<digest>[0-9a-f]{16})\.parquet)"
 )
+_LANDING_AREA = re.compile(r"landing/[^/]+/hour=(?P<hour>\d{4}-\d\d-\d\dT\d\d)/")
 
 
 class LayoutError(ValueError):
@@ -29,7 +31,12 @@ class LandingName:
     hour: datetime
     version: Version
     part: int
-    is_seal: bool
+    digest: str | None
+    """First 16 hex digits of the sha256 of its content; None for a seal."""
+
+    @property
+    def is_seal(self) -> bool:
+        return self.digest is None
 
 
 def whole_hour(time: datetime) -> datetime:
@@ -73,7 +80,7 @@ def facts_key(dataset: str, hour: datetime, version: Version, part: int, body: b
 
 def seal_key(dataset: str, hour: datetime, version: Version, part: int = 0) -> str:
     """The name of a seal: its writer has written every fact of the hour up to this version."""
-    return f"{_landing_stem(dataset, hour, version, part)}-seal"
+    return f"{_landing_stem(dataset, hour, version, part)}{SEAL}"
 
 
 def parse_landing_key(key: str) -> LandingName:
@@ -83,16 +90,36 @@ def parse_landing_key(key: str) -> LandingName:
         raise LayoutError(f"{key} is not a landing object")
     return LandingName(
         dataset=match["dataset"],
-        hour=datetime.strptime(match["hour"], "%Y-%m-%dT%H").replace(tzinfo=UTC),
+        hour=_iso_hour(match["hour"], key),
         version=Version(int(match["replay"]), int(match["generation"]), int(match["batch"])),
         part=int(match["part"]),
-        is_seal=match["seal"] is not None,
+        digest=match["digest"],
     )
+
+
+def landing_hour(key: str) -> datetime:
+    """The hour in whose landing area a key lies, whatever its name. Raises LayoutError."""
+    match = _LANDING_AREA.match(key)
+    if match is None:
+        raise LayoutError(f"{key} lies in no hour's landing area")
+    return _iso_hour(match["hour"], key)
+
+
+def _iso_hour(text: str, key: str) -> datetime:
+    try:
+        return datetime.fromisoformat(f"{text}:00+00:00").replace(tzinfo=UTC)  # strptime is 20 times slower
+    except ValueError:
+        raise LayoutError(f"{key} names an hour that does not exist") from None
 
 
 def generation_key(dataset: str, generation: int) -> str:
     """The object that makes a generation known."""
     return f"generations/{dataset}/{generation:05d}.json"
+
+
+def horizon_key(dataset: str) -> str:
+    """The object that says from which hour on a dataset is kept."""
+    return f"retention/{dataset}/horizon.json"
 
 
 def _landing_stem(dataset: str, hour: datetime, version: Version, part: int) -> str:

@@ -94,9 +94,10 @@ def result_line(result: HourResult) -> str:
     hour = f"{result.hour:%Y-%m-%d %H}h"
     if result.outcome == "failed":
         return f"{hour} FAILED: {result.error}"
+    aside = f", {result.set_aside} SET ASIDE below rejected/ with the reason" if result.set_aside else ""
     return (
         f"{hour} {result.outcome} ({result.status}, rev {result.rev}): {result.rows:,} rows, "
-        f"{result.facts_read:,} facts read, {result.objects_deleted} landing objects folded away"
+        f"{result.facts_read:,} facts read, {result.objects_deleted} landing objects folded away{aside}"
     )
 
 

@@ -2,6 +2,7 @@ from datetime import timedelta
 
 from millrace.publish.compact import compact_hours
 from millrace.publish.due import due_hours
+from millrace.publish.layout import published_key
 from millrace.publish.version import Version
 from tests.unit.publish.builders import DATASET, HOUR, land, new_store, published, seal, totals
 
@@ -22,8 +23,9 @@ def test_an_hour_that_nobody_wrote_to_is_not_due() -> None:
 
 def test_one_hour_that_cannot_be_read_does_not_hold_the_others() -> None:
     store = new_store()
-    broken = land(store, Version(0, 1, 0), {"a": 1})
+    broken = published_key(DATASET.prefix, HOUR)
     store.put(broken, b"garbage")
+    land(store, Version(0, 1, 0), {"a": 1})
     later = HOUR + timedelta(hours=1)
     land(store, Version(0, 1, 0), {"a": 2}, hour=later)
     results = compact_hours(store, DATASET, [HOUR, later])

@@ -122,12 +122,40 @@ def test_where_if_match_is_not_atomic_nothing_is_deleted_until_the_published_obj
     assert landing(store) == []
 
 
-def test_an_object_that_is_not_parquet_is_named_in_the_error() -> None:
+def test_a_published_object_that_is_not_parquet_is_named_in_the_error() -> None:
     store = new_store()
-    key = land(store, Version(0, 1, 0), {"a": 1})
+    land(store, Version(0, 1, 0), {"a": 1})
+    key = published_key(DATASET.prefix, HOUR)
     store.put(key, b"not parquet")
     with pytest.raises(FormatError, match=key):
         fold_hour(store, DATASET, HOUR)
+    assert len(landing(store)) == 1
+
+
+def test_a_replay_replaces_what_the_stream_wrote_and_later_writes() -> None:
+    store = new_store()
+    land(store, Version(0, 1, 0), {"a": 1, "z": 1})
+    seal(store, Version(0, 1, 0))
+    fold_hour(store, DATASET, HOUR)
+    land(store, Version(1, 1, 0), {"a": 7})
+    assert fold_hour(store, DATASET, HOUR).status == "amending"
+    assert totals(published(store)) == {"a": 7}
+    land(store, Version(0, 1, 9), {"a": 3, "y": 3})
+    seal(store, Version(1, 1, 0))
+    assert fold_hour(store, DATASET, HOUR).status == "final"
+    assert totals(published(store)) == {"a": 7}
+    assert landing(store) == []
+
+
+def test_a_replay_without_rows_empties_the_hour() -> None:
+    store = new_store()
+    land(store, Version(0, 1, 0), {"a": 1})
+    fold_hour(store, DATASET, HOUR)
+    land(store, Version(2, 1, 0), {})
+    fold_hour(store, DATASET, HOUR)
+    assert totals(published(store)) == {}
+    assert published(store).replay_floor == 2
+    assert landing(store) == []
 
 
 class FailingStore(MemoryStore):
