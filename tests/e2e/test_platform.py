@@ -39,7 +39,7 @@ def running_driver(platform: Platform, since: int) -> DriverStatus:
             found.append(status)
         return bool(found)
 
-    wait_until(runs, 90, f"a driver after epoch {since} to run", every=0.5)
+    wait_until(runs, 180, f"a driver after epoch {since} to run", every=0.5)
     return found[-1]
 
 
@@ -131,4 +131,4 @@ def test_a_killed_driver_is_back_and_loses_nothing(platform: Platform) -> None:
         status = driver(platform)
         return status is not None and sum(status.offsets["station_polls"].values()) >= end
 
-    wait_until(caught_up, 60, "the new driver to have everything", every=0.5)
+    wait_until(caught_up, 180, "the new driver to have everything", every=0.5)

@@ -100,7 +100,7 @@ class StreamUnderTest:
     def manifest(self) -> Manifest | None:
         return newest_manifest(open_store(self.settings), "station_hourly")
 
-    def wait_for_offset(self, offset: int, process: subprocess.Popen[bytes], timeout: float = 90) -> None:
+    def wait_for_offset(self, offset: int, process: subprocess.Popen[bytes], timeout: float = 240) -> None:
         """Until the stream's committed state holds the topic up to an offset."""
 
         def reached() -> bool:

@@ -136,7 +136,7 @@ def test_killed_three_times_with_two_systems_repeats_and_garbage_it_is_exact(str
         assert rows == truth.rows
         assert states == {"final"}
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == exit_codes.STOPPED
+        assert process.wait(120) == exit_codes.STOPPED
     status = stream.status()
     assert status is not None
     assert (status.state, status.exit_code, status.lag) == ("stopped", 0, 0)
@@ -177,7 +177,7 @@ def test_a_lost_checkpoint_costs_nothing_and_a_newer_driver_fences_the_older(str
     with stream.driver() as process:
         stream.wait_for_offset(60, process)
         claim_epoch(open_store(stream.settings), "station_hourly", spec_revision=1)
-        assert process.wait(30) == exit_codes.FENCED
+        assert process.wait(120) == exit_codes.FENCED
     checkpoint = stream.settings.home / "streams" / "station_hourly" / "checkpoint"
     checkpoint.rename(checkpoint.with_name("lost"))
     stream.send([*records[60:], end_of_input("north", T0)])
@@ -196,7 +196,7 @@ def test_a_topic_that_lost_what_comes_next_is_refused_in_words(stream: StreamUnd
         Manifest(schema=1, stream="station_hourly", generation=1, batch=4, buckets=1, offsets={"0": 1000})
     )
     with stream.driver() as process:
-        wait_until(lambda: process.poll() is not None, 60, "the driver to refuse")
+        wait_until(lambda: process.poll() is not None, 180, "the driver to refuse")
         assert process.returncode == exit_codes.BAD_CONFIGURATION
     assert "the next record is offset 1000, but Kafka ends at 0" in stream.log()
     assert "Traceback" not in stream.log()
