@@ -29,9 +29,19 @@ class Explored:
 
 
 def explore(
-    world: World, cast: Sequence[Callable[[World], Actor]], *, faults: int, ticks: int = 0
+    world: World,
+    cast: Sequence[Callable[[World], Actor]],
+    *,
+    faults: int,
+    ticks: int = 0,
+    preemptions: int = 1000,
 ) -> Explored:
-    """Every order of the actors' requests with at most `faults` bad outcomes and `ticks` of the clock."""
+    """Every order of the actors' requests with at most `faults` bad outcomes and `ticks` of the clock.
+
+    `preemptions` bounds how often an actor that could go on is interrupted by another. Races need few of
+    them, and three actors without a bound have millions of orders.
+    """
+
     following: dict[tuple[int, Answers], tuple[Request | None, Any]] = {}
 
     def next_request(number: int, answers: Answers) -> Request | None:
@@ -42,18 +52,23 @@ def explore(
 
     seen = set()
     begin: tuple[Answers, ...] = tuple(() for _ in cast)
-    stack: list[Any] = [(world, begin, frozenset(), faults, ticks, ())]
+    stack: list[Any] = [(world, begin, frozenset(), faults, ticks, (None, preemptions), ())]
     while stack:
-        now, answers, blocked, left, clock, path = stack.pop()
-        state = (now.fingerprint(), answers, blocked, left, clock)
+        now, answers, blocked, left, clock, (running, spare), path = stack.pop()
+        state = (now.fingerprint(), answers, blocked, left, clock, running, spare)
         if state in seen:
             continue
         seen.add(state)
         if now.violations:
             return Explored(len(seen), now.violations, path)
-        for number, got in enumerate(answers):
-            request = None if number in blocked else next_request(number, got)
-            if request is None:
+        waiting = {
+            number: request
+            for number, got in enumerate(answers)
+            if number not in blocked and (request := next_request(number, got)) is not None
+        }
+        for number, request in waiting.items():
+            turn = (number, spare - 1 if running in waiting and running != number else spare)
+            if turn[1] < 0:
                 continue
             for outcome in now.outcomes(request, faults=left > 0):
                 then = now.copy()
@@ -61,22 +76,24 @@ def explore(
                 cost = 0 if outcome in ("done", "checked") else 1
                 told = (*path, f"{number}: {request}: {outcome}")
                 if answer is BLOCKED:
-                    stack.append((then, answers, blocked | {number}, left - cost, clock, told))
+                    stack.append((then, answers, blocked | {number}, left - cost, clock, turn, told))
                 else:
-                    stack.append((then, _with(answers, number, answer), blocked, left - cost, clock, told))
+                    stack.append(
+                        (then, _with(answers, number, answer), blocked, left - cost, clock, turn, told)
+                    )
         for number in range(len(now.travelling)):
             then = now.copy()
             told = (*path, f"arrives: {now.travelling[number].request}")
             actor, answer = then.deliver(number)
             if actor is not None and int(actor) in blocked:
                 free = _with(answers, int(actor), answer)
-                stack.append((then, free, blocked - {int(actor)}, left, clock, told))
+                stack.append((then, free, blocked - {int(actor)}, left, clock, (running, spare), told))
             else:
-                stack.append((then, answers, blocked, left, clock, told))
+                stack.append((then, answers, blocked, left, clock, (running, spare), told))
         if clock and now.may_tick():
             then = now.copy()
             then.clock += 1
-            stack.append((then, answers, blocked, left, clock - 1, (*path, "clock")))
+            stack.append((then, answers, blocked, left, clock - 1, (running, spare), (*path, "clock")))
     return Explored(len(seen))
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import greenlet
 import pytest
 
 from millrace.publish.generations import Generation
@@ -61,15 +63,35 @@ def fold(_: World) -> Actor:
     return one_fold
 
 
+def dying_fold(_: World) -> Actor:
+    """A fold that is killed when its first PUT is answered."""
+
+    def run(store: SimulatedStore) -> None:
+        put = store.put
+
+        def put_and_die(key: str, body: bytes, **conditions: Any) -> str:
+            put(key, body, **conditions)
+            raise greenlet.GreenletExit
+
+        store.put = put_and_die  # type: ignore[method-assign]
+        one_fold(store)
+
+    return run
+
+
 def explored(
-    *cast: Callable[[World], Actor], page: int = 1000, faults: int = 0, atomic: bool = True
+    *cast: Callable[[World], Actor],
+    page: int = 1000,
+    faults: int = 0,
+    atomic: bool = True,
+    preemptions: int = 1000,
 ) -> Explored:
     world = new_world(atomic=atomic, page=page)
     for key, body in objects()[:-1]:
         world.perform("", Request("PUT", key, body), "done")
     # What the seal will cover is known beforehand: nobody may show the hour as final without it.
     world.needs = ((LAST.packed(), join_all(landed_ghost(key, body) for key, body in objects())),)
-    return explore(world, cast, faults=faults, ticks=0 if atomic else 3)
+    return explore(world, cast, faults=faults, ticks=0 if atomic else 3, preemptions=preemptions)
 
 
 def test_a_driver_and_a_fold_with_a_paged_listing_and_a_fault() -> None:
@@ -78,13 +100,19 @@ def test_a_driver_and_a_fold_with_a_paged_listing_and_a_fault() -> None:
     assert found.states > 1000
 
 
-def test_a_driver_and_two_folds() -> None:
-    found = explored(the_last_write_and_a_seal, fold, fold)
+def test_a_driver_and_two_folds_that_interrupt_each_other_twice() -> None:
+    found = explored(fold, the_last_write_and_a_seal, fold, page=1, preemptions=2)
     assert found.violations == (), "\n".join(found.path)
-    assert found.states > 10_000
+    assert found.states > 1000
+
+
+def test_two_folds_on_a_store_that_checks_first_and_writes_later() -> None:
+    found = explored(fold, fold, atomic=False, preemptions=1)
+    assert found.violations == (), "\n".join(found.path)
+    assert found.states > 1000
 
 
 @pytest.mark.parametrize("mutant", [one for one in MUTANTS if not one.mix], ids=lambda mutant: mutant.rule)
 def test_the_lack_of_a_rule_is_seen(mutant: Mutant) -> None:
     with in_place(mutant):
-        assert explored(fold, the_last_write_and_a_seal, fold, page=1).violations
+        assert explored(fold, the_last_write_and_a_seal, dying_fold, page=1, preemptions=2).violations
