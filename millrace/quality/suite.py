@@ -108,6 +108,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}"
 
 
+def columns_named(kwargs: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    """The columns that an expectation's arguments name, each as (argument, column)."""
+    for argument in COLUMN_ARGUMENTS:
+        value = kwargs.get(argument, [])
+        for column in value if isinstance(value, list) else [value]:
+            yield argument, str(column)
+
+
 def _problems(suite: Suite, dataset: DatasetSpec) -> Iterable[tuple[tuple[str | int, ...], str]]:
     if suite.dataset != dataset.name:
         yield (
@@ -131,20 +139,13 @@ def _problems(suite: Suite, dataset: DatasetSpec) -> Iterable[tuple[tuple[str | 
         if one.view not in views:
             yield (*at, "view"), f"{dataset.name} has no view {one.view!r}; {did_you_mean(one.view, views)}"
             continue
-        for argument, column in _columns_named(one.kwargs):
+        for argument, column in columns_named(one.kwargs):
             if column not in views[one.view].columns:
                 yield (
                     (*at, "kwargs", argument),
                     f"{one.view!r} of {dataset.name} has no column {column!r}; "
                     f"{did_you_mean(column, views[one.view].columns)}",
                 )
-
-
-def _columns_named(kwargs: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-    for argument in COLUMN_ARGUMENTS:
-        value = kwargs.get(argument, [])
-        for column in value if isinstance(value, list) else [value]:
-            yield argument, str(column)
 
 
 def _parameters(value: Any) -> Iterable[str]:
