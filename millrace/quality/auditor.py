@@ -143,10 +143,8 @@ class Auditor:
 
 def auditor_of(store: ObjectStore, datasets: Sequence[DatasetSpec], directory: Path | None = None) -> Auditor:
     """An auditor with the suites of these datasets. Raises SuiteError: without a suite nothing is published."""
-    files = {
-        one.name: suite_file(one.name, directory) if directory else suite_file(one.name) for one in datasets
-    }
-    return Auditor(store, {one.name: load_suite(files[one.name], one) for one in datasets})
+    suites = {one.name: load_suite(suite_file(one.name, directory), one) for one in datasets}
+    return Auditor(store, suites)
 
 
 def failed_expectation(one: Finding, dataset: DatasetSpec, key: str | None) -> FailedExpectation:

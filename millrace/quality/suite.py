@@ -67,9 +67,9 @@ class Suite(BaseModel):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def suite_file(dataset: str, directory: Path = EXPECTATIONS_DIR) -> Path:
-    """Where the suite of a dataset is."""
-    return directory / f"{dataset}.json"
+def suite_file(dataset: str, directory: Path | None = None) -> Path:
+    """Where the suite of a dataset is; without a directory, in the project's own."""
+    return (directory or EXPECTATIONS_DIR) / f"{dataset}.json"
 
 
 def load_suite(path: Path, dataset: DatasetSpec) -> Suite:
