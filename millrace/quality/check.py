@@ -53,13 +53,16 @@ def check_file(file: str, suite: str, hour: str | None) -> Checked:
         raise CheckError(f"--suite {suite}: no dataset {name!r}; {did_you_mean(name, datasets)}")
     dataset = datasets[name]
     of_hour = _hour(file, hour)
+    before: pl.DataFrame | None = None
+    weeks: tuple[pl.DataFrame, ...] = ()
     local = Path(file)
     if local.is_file():
-        where, body, before, weeks = str(local), local.read_bytes(), None, ()
+        where, body = str(local), local.read_bytes()
     else:
         store = open_store(here)
         key = file.removeprefix(f"s3://{here.bucket}/")
-        key = key.removeprefix(here.prefix.strip("/") + "/") if here.prefix.strip("/") else key
+        if here.prefix.strip("/"):
+            key = key.removeprefix(here.prefix.strip("/") + "/")
         try:
             body = store.get(key).body
         except NotFound:
@@ -67,7 +70,8 @@ def check_file(file: str, suite: str, hour: str | None) -> Checked:
                 f"{file}: neither a file here nor an object of bucket {here.bucket} at {here.s3_endpoint}"
             ) from None
         where = f"s3://{here.bucket}/{key}"
-        before, weeks = neighbours(store, dataset, of_hour) if of_hour else (None, ())
+        if of_hour is not None:
+            before, weeks = neighbours(store, dataset, of_hour)
     rows = _rows(body, where)
     findings = judge(load_suite(path, dataset), Hour(dataset, rows, of_hour, before, weeks))
     failed = [failed_expectation(one, dataset, None) for one in findings if one.outcome == "failed"]
