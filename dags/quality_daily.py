@@ -12,7 +12,9 @@ Looks at yesterday (UTC) of every dataset and writes one summary that a person r
 of `summarise`, as its XCom, and as a JSON object `quality/daily/<dataset>/YYYY-MM-DD.json`.
 
 **Runs** at 02:30 UTC: by then the last hour of a day is sealed (a stream waits two hours for late observations).
-By hand with a *day*, for any earlier one; a second summary replaces the first.
+By hand with a *day*, for any earlier one; a second summary replaces the first. With *Data Docs* it also builds
+Great Expectations' own pages, `quality/docs/<dataset>/YYYY-MM-DD/index.html`; they load their styles and scripts
+from public CDNs.
 
 | line | says | bad is |
 |---|---|---|
@@ -49,6 +51,13 @@ with DAG(
     tags={policy.QUALITY},
     default_args=policy.default_args(retries=2),
     params={
+        "data_docs": Param(
+            False,
+            type="boolean",
+            title="Data Docs",
+            description="Also build Great Expectations' pages of the day into the store. They load styles and scripts "
+            "from public CDNs.",
+        ),
         "day": Param(
             None,
             type=["null", "string"],
@@ -64,4 +73,10 @@ with DAG(
         """The summary of each dataset."""
         return daily_tasks.summarise(get_current_context())
 
+    @task
+    def data_docs() -> list[str]:
+        """Great Expectations' pages of each hour, when they were asked for."""
+        return daily_tasks.data_docs(get_current_context())
+
     summarise()
+    data_docs()

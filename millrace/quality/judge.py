@@ -44,9 +44,7 @@ class Finding:
 
 def judge(suite: Suite, hour: Hour) -> list[Finding]:
     """Every expectation of the suite, in its order."""
-    parameters: dict[str, Any] = {}
-    if hour.hour is not None:
-        parameters = {"hour": hour.hour, "hour_end": hour.hour + timedelta(hours=1)}
+    parameters = parameters_of(hour)
     by_view: dict[str, list[Expected]] = defaultdict(list)
     for one in suite.expectations:
         by_view[one.view].append(one)
@@ -65,6 +63,13 @@ def judge(suite: Suite, hour: Hour) -> list[Finding]:
             raw = great.run(view, rows, to_run, parameters)
             found |= {one.name: _finding(one, rows, raw[one.name]) for one in to_run}
     return [found[one.name] for one in suite.expectations]
+
+
+def parameters_of(hour: Hour) -> dict[str, Any]:
+    """What `{"$PARAMETER": ...}` stands for; nothing when the hour is not known."""
+    if hour.hour is None:
+        return {}
+    return {"hour": hour.hour, "hour_end": hour.hour + timedelta(hours=1)}
 
 
 def _decided_beforehand(

@@ -48,3 +48,23 @@ def summarise(context: Context) -> str:
     if any(one.outcome == "failed" for one in summaries):
         raise AirflowFailException(f"{text}\nWhat to do: see the DAG's docs")
     return text
+
+
+def data_docs(context: Context) -> list[str]:
+    """Great Expectations' pages of the day, when the form asks for them; the keys of their indexes."""
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    if not context["params"].get("data_docs"):
+        raise AirflowSkipException("Data Docs were not asked for")
+    from millrace.catalog import load_catalog
+    from millrace.quality.data_docs import build_data_docs
+    from millrace.quality.suite import load_suite, suite_file
+
+    settings = access.current_settings()
+    store = access.store_of(settings)
+    day = day_of(context["params"].get("day"), datetime.now(UTC))
+    built = []
+    for dataset in load_catalog(settings.catalog_dir).datasets.values():
+        built.append(build_data_docs(store, dataset, load_suite(suite_file(dataset.name), dataset), day))
+        log.info("Data Docs: %s (their styles and scripts come from public CDNs)", built[-1])
+    return built

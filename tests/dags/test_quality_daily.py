@@ -58,6 +58,19 @@ def test_a_whole_day_is_green_and_its_summary_is_kept(run, store):
     assert kept.hours == {"final": 12}
 
 
+def test_data_docs_are_built_into_the_store_on_request_only(run, store):
+    publish(store, 23)
+    assert run() == "success"
+    prefix = f"quality/docs/{DATASET.name}/{YESTERDAY}/"
+    assert list(store.list_objects(prefix)) == []
+    assert run(data_docs=True) == "success"
+    assert [info.key for info in store.list_objects(prefix)] == [f"{prefix}23.html", f"{prefix}index.html"]
+    page = store.get(f"{prefix}23.html").body.decode()
+    for words in ("total_rental", "last_observed_at", "still_there", "cdn"):
+        assert words in page
+    assert '<a href="23.html">' in store.get(f"{prefix}index.html").body.decode()
+
+
 def test_a_day_with_a_missing_hour_is_red_and_its_summary_is_kept_all_the_same(run, store):
     publish(store, 20)
     publish(store, 22)
