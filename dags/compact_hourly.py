@@ -14,7 +14,9 @@ DOCS = """
 ### compact_hourly
 
 Streams write small Parquet objects to `landing/`. This DAG joins them into one object per hour,
-`<dataset>/YYYY/MM/DD/HH/part-0.parquet` (UTC), which is what readers see.
+`<dataset>/YYYY/MM/DD/HH/part-0.parquet` (UTC), which is what readers see. Before an hour is published it is
+audited: by the suite `expectations/<dataset>.json`, with Great Expectations. A critical failure puts it into
+quarantine, a warning is published and marked (in the object's footer and in `quality/`).
 
 **Runs** at {minute} minutes past each hour (an hour is due five minutes after its end), and by hand: *Trigger*
 without anything filled in publishes whatever is due now; with an *hour*, that hour alone, due or not.
@@ -30,6 +32,8 @@ is lost: what landed stays there until it is published, and the next run tries a
 |---|---|---|
 | `not a whole hour`, `has not ended` | the form | an hour that cannot be published; the text names one that can |
 | no answer from the store | `millrace status`, `millrace logs NAME=s3` | the store is away or its disk is full |
+| `is in quarantine` | the rows below it | wrong data, or a wrong expectation: DAG `review_quarantine` |
+| `without its suite` | `expectations/`, the line that is named | a mistake in a suite, or a dataset without one |
 | an object that cannot be read | the object that is named | written by other code; move it aside, then run again |
 | `compact` waits and waits | *Admin, Pools*: `publish`, 1 slot | the pool was deleted: `millrace up` makes it |
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 HOUR = timedelta(hours=1)
 CHUNK = 24
 """Hours per mapped task: its process and imports cost seconds, an hour milliseconds."""
+NOT_PUBLISHED = ("failed", "quarantined")
+"""The outcomes that make the task red."""
 MOST_CHUNKS = 500
 """Airflow maps at most 1,024; what is over is due again in the next run."""
 
@@ -94,6 +96,8 @@ def result_line(result: HourResult) -> str:
     hour = f"{result.hour:%Y-%m-%d %H}h"
     if result.outcome == "failed":
         return f"{hour} FAILED: {result.error}"
+    if result.outcome == "quarantined":
+        return f"{hour} IN QUARANTINE: {result.error}"
     aside = f", {result.set_aside} SET ASIDE below rejected/ with the reason" if result.set_aside else ""
     return (
         f"{hour} {result.outcome} ({result.status}, rev {result.rev}): {result.rows:,} rows, "

@@ -53,14 +53,23 @@ def compact(context: Context, chunk: dict[str, Any]) -> None:
     from millrace.catalog import load_catalog
     from millrace.publish.compact import compact_hours
     from millrace.publish.fold import HourResult
+    from millrace.quality.auditor import auditor_of
+    from millrace.quality.suite import SuiteError
 
     settings = access.current_settings()
+    store = access.store_of(settings)
     dataset = load_catalog(settings.catalog_dir).datasets[chunk["dataset"]]
+    try:
+        audit = auditor_of(store, [dataset])
+    except SuiteError as error:
+        raise AirflowFailException(
+            f"nothing is published without its suite of expectations:\n{error}"
+        ) from None
     done: list[dict[str, Any]] = []
 
     def note(result: HourResult) -> None:
         log.log(
-            logging.ERROR if result.outcome == "failed" else logging.INFO,
+            logging.ERROR if result.outcome in compaction.NOT_PUBLISHED else logging.INFO,
             "%s",
             compaction.result_line(result),
         )
@@ -69,8 +78,8 @@ def compact(context: Context, chunk: dict[str, Any]) -> None:
         context["ti"].xcom_push(key=RESULTS, value=done)
 
     hours = [datetime.fromisoformat(hour) for hour in chunk["hours"]]
-    compact_hours(access.store_of(settings), dataset, hours, report=note)
-    if failed := [one for one in done if one["outcome"] == "failed"]:
+    compact_hours(store, dataset, hours, audit=audit, report=note)
+    if failed := [one for one in done if one["outcome"] in compaction.NOT_PUBLISHED]:
         raise AirflowFailException(compaction.failures_text(failed))
 
 
@@ -90,7 +99,7 @@ def report(context: Context) -> str:
     done = _results(context)
     planned = [(chunk["dataset"], hour) for chunk in chunks[0] for hour in chunk["hours"]]
     reached = {(one["dataset"], one["hour"]) for one in done}
-    failed = [one for one in done if one["outcome"] == "failed"]
+    failed = [one for one in done if one["outcome"] in compaction.NOT_PUBLISHED]
     failed += [
         {"dataset": dataset, "hour": hour, "error": "its task `compact` ended before it came to this hour"}
         for dataset, hour in planned

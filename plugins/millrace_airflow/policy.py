@@ -9,9 +9,11 @@ OWNER = "millrace"
 
 STREAM = "stream"
 PUBLISH = "publish"
+QUALITY = "quality"
 TAGS = {
     STREAM: "keeps a streaming driver running",
     PUBLISH: "makes the hours that readers see",
+    QUALITY: "judges the hours, and asks people",
 }
 """The closed set: a tag that only one DAG has helps nobody to find it."""
 

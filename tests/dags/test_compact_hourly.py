@@ -13,6 +13,8 @@ from millrace.publish.codec import encode_facts
 from millrace.publish.generations import create_generation
 from millrace.publish.layout import facts_key, landing_prefix, published_key
 from millrace.publish.version import Version
+from millrace.quality import suite
+from millrace.quality.quarantine import waiting_entries
 from millrace.settings import PROJECT_ROOT
 from millrace.store import MemoryStore
 from tests.dags.conftest import DAGS
@@ -186,3 +188,26 @@ def test_unchanged_hours_are_not_announced_again(run, store):
     assert run(hour=iso(at)).events == []
     land(store, at, rentals=5, batch=2)
     assert [(extra["rev"], extra["rows"]) for extra in run().extras()] == [(2, 1)]
+
+
+def test_an_hour_that_fails_its_audit_is_red_and_says_which_rows_and_what_to_do(run, store):
+    good, bad = hour(1), hour(2)
+    land(store, good)
+    land(store, bad, rentals=5000)
+    done = run()
+    assert done.state == "failed"
+    assert [extra["hour"] for extra in done.extras()] == [iso(good)]
+    assert (done.tasks["compact", 0], done.tasks["report", -1]) == ("failed", "failed")
+    assert list(store.list_objects(landing_prefix(DATASET.name, bad))), (
+        "what is in quarantine stays in landing"
+    )
+    (entry,) = waiting_entries(store, DATASET)
+    assert "station_id=s1, total_rental=5000" in entry.reason
+
+
+def test_without_its_suite_nothing_is_published(run, store, monkeypatch, tmp_path):
+    monkeypatch.setattr(suite, "EXPECTATIONS_DIR", tmp_path)
+    land(store, hour(1))
+    done = run()
+    assert done.tasks["compact", 0] == "failed"
+    assert done.events == []

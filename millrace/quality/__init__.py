@@ -1,0 +1,1 @@
+"""Whether an hour can be trusted: suites of expectations, the audit before publishing, and the day's summary."""
