@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 from millrace.publish.audit import Audit
 from millrace.publish.codec import decode_facts, decode_hour, empty_hour, encode_hour
+from millrace.publish.expire import read_horizon
 from millrace.publish.generations import Generation, read_generation
 from millrace.publish.hour import VERSION, HourState, newest_rows, same
 from millrace.publish.layout import LandingName, landing_prefix, parse_landing_key, published_key, whole_hour
@@ -74,9 +75,15 @@ def fold_hour(
 ) -> HourResult:
     """Publish whatever has landed for an hour, until nothing changes or the audit refuses.
 
-    Raises FormatError for an object that cannot be read and StoreError when the store stays away.
+    Of an hour before the retention horizon nothing is published; what landed for it is deleted. Raises
+    FormatError for an object that cannot be read and StoreError when the store stays away.
     """
     hour = whole_hour(hour)
+    horizon = read_horizon(store, dataset)
+    if horizon is not None and hour < horizon:
+        late = [info.key for info in store.list_objects(landing_prefix(dataset.name, hour))]
+        gone = replace(empty_hour(dataset), expired=True)
+        return _result(hour, gone, False, 0, _delete(store, late))
     reader = _LandingReader(store, dataset)
     facts_read = deleted = 0
     wrote = lost_last = False

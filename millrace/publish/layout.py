@@ -95,6 +95,11 @@ def generation_key(dataset: str, generation: int) -> str:
     return f"generations/{dataset}/{generation:05d}.json"
 
 
+def horizon_key(dataset: str) -> str:
+    """The object that says from which hour on a dataset is kept."""
+    return f"retention/{dataset}/horizon.json"
+
+
 def _landing_stem(dataset: str, hour: datetime, version: Version, part: int) -> str:
     version.packed()  # refuses what would not fit before a name is made of it
     return (
