@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from millrace.commands import aggregate, feed, host, stack
+from millrace.commands import aggregate, feed, host, read, stack
 
 app = typer.Typer(
     help="Long-lived Spark streams as first-class citizens of Airflow.",
@@ -19,6 +19,7 @@ for command in (stack.up, stack.down, stack.status, stack.logs, stack.password, 
 app.add_typer(feed.app, name="feed")
 app.add_typer(aggregate.app, name="aggregate")
 app.add_typer(host.app, name="host")
+app.command()(read.read)
 
 
 def main() -> None:
