@@ -9,9 +9,11 @@ OWNER = "millrace"
 
 STREAM = "stream"
 PUBLISH = "publish"
+MAINTENANCE = "maintenance"
 TAGS = {
     STREAM: "keeps a streaming driver running",
     PUBLISH: "makes the hours that readers see",
+    MAINTENANCE: "lets go what is too old",
 }
 """The closed set: a tag that only one DAG has helps nobody to find it."""
 
