@@ -72,12 +72,10 @@ def clean(settings: Settings, now: datetime, kept: timedelta, tell: Callable[[st
         text=True,
         errors="replace",
     ) as process:
-        last: list[str] = []
-        for line in process.stdout or ():
-            if line.strip():
-                tell(line.rstrip())
-                last = [*last[-4:], line.strip()]
+        said = "it said nothing"
+        for line in filter(None, map(str.rstrip, process.stdout or ())):
+            tell(line)
+            if "Error" in line or "Error" not in said:  # of a traceback, the line that names the error
+                said = line.strip()
     if process.returncode:
-        raise CleaningFailed(
-            f"airflow db clean ended with status {process.returncode}: {' / '.join(last) or 'it said nothing'}"
-        )
+        raise CleaningFailed(f"airflow db clean ended with status {process.returncode}: {said}")
