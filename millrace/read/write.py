@@ -69,6 +69,11 @@ def _appending(file: IO[bytes], dataset: DatasetSpec, form: Format) -> Iterator[
     as_text = pl.col(pl.Datetime).dt.strftime(_TIME)
     if form == "csv":
         file.write((",".join(dataset.columns) + "\n").encode())
-        yield lambda rows: rows.with_columns(as_text).write_csv(file, include_header=False)
+        # By way of bytes: Polars, writing itself, reports a reader that went away in words of its own.
+        yield lambda rows: _put(file, rows.with_columns(as_text).write_csv(include_header=False))
     else:
-        yield lambda rows: rows.with_columns(as_text).write_ndjson(file)
+        yield lambda rows: _put(file, rows.with_columns(as_text).write_ndjson())
+
+
+def _put(file: IO[bytes], text: str) -> None:
+    file.write(text.encode())

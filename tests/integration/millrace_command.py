@@ -13,6 +13,17 @@ from millrace.settings import Settings
 
 def millrace(settings: Settings, catalog: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """`millrace` with these arguments, against the store of these settings."""
+    return subprocess.run(
+        [sys.executable, "-m", "millrace", *arguments],
+        env=environment(settings, catalog),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def environment(settings: Settings, catalog: Path) -> dict[str, str]:
+    """This process's environment, with nothing of a stack of the user's own, and the store of the settings."""
     own = {
         "MILLRACE_HOME": str(settings.home),
         "MILLRACE_CATALOG": str(catalog),
@@ -25,10 +36,4 @@ def millrace(settings: Settings, catalog: Path, *arguments: str) -> subprocess.C
         "AWS_SECRET_ACCESS_KEY": str(settings.secret_key),
     }
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MILLRACE_"))}
-    return subprocess.run(
-        [sys.executable, "-m", "millrace", *arguments],
-        env=kept | own,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    return kept | own

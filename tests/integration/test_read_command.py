@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from millrace.publish.expire import advance_horizon, expire_hour
 from millrace.settings import PROJECT_ROOT, Settings
 from millrace.store import open_store
-from tests.integration.millrace_command import millrace
+from tests.integration.millrace_command import environment, millrace
 from tests.integration.published_day import DATASET, HOURS, STATIONS, facts, land, publish
 
 
@@ -103,6 +104,20 @@ def test_what_cannot_be_read_is_one_line_and_leaves_the_file_alone(
     assert len(done.stderr.splitlines()) == 1
     assert out.read_text() == "what was there before"
     assert [path.name for path in tmp_path.iterdir()] == ["kept.csv"]
+
+
+def test_a_reader_that_goes_away_is_no_error(filled: Settings) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "millrace", "read", DATASET.name, "--from", f"{HOURS[1]:%Y-%m-%dT%H}"],
+        env=environment(filled, PROJECT_ROOT / "catalog"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
 
 
 def test_a_span_without_hours_is_empty_and_says_so(filled: Settings) -> None:
