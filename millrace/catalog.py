@@ -57,6 +57,51 @@ Duration = Annotated[
 ]
 
 
+def _parse_kept(value: object) -> timedelta | None:
+    """A duration of at least a day, or 'forever' as None: 30m is half an hour, hardly what was meant."""
+    if value is None or value == "forever":
+        return None
+    kept = parse_duration(value)
+    if kept < timedelta(days=1):
+        raise ValueError(f"{format_duration(kept)} is too short: write at least 1d, or forever")
+    return kept
+
+
+Kept = Annotated[
+    timedelta | None,
+    BeforeValidator(_parse_kept),
+    PlainSerializer(lambda kept: "forever" if kept is None else format_duration(kept), when_used="json"),
+]
+"""How long something is kept; None: for ever."""
+
+
+class StreamRetention(BaseModel):
+    """How long the traces of a stream are kept, from when they were written. Epochs are kept for ever."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    state: Kept = timedelta(days=30)
+    """State of earlier lives of the checkpoint; the present one's is the driver's own business."""
+    status: Kept = timedelta(days=90)
+    """What earlier drivers last said of themselves."""
+    rejected: Kept = timedelta(days=90)
+    """Records that the stream could not use."""
+
+
+class DatasetRetention(BaseModel):
+    """How long a dataset's objects are kept. See `docs/retention.md`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    published: Kept = None
+    """Hours, from their end; then only an empty object is left of them."""
+    expired: Kept = timedelta(days=30)
+    """That empty object, which absorbs what lands late; after it the hour is behind the horizon."""
+    landing: Kept = timedelta(days=1)
+    """What landed for hours that have expired; nothing else in landing ever goes by age."""
+    quarantine: Kept = timedelta(days=90)
+    rejected: Kept = timedelta(days=90)
+    """Landing objects that a fold has set aside."""
+
+
 class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
@@ -98,6 +143,8 @@ class StreamSpec(_Entry):
     heartbeat: Duration = timedelta(seconds=5)
     stop_within: Duration = timedelta(seconds=60)
     spark_conf: dict[str, str] = Field(default_factory=dict)
+    # Not part of what a driver is started with: another retention is no reason to restart it.
+    retention: StreamRetention = Field(default_factory=StreamRetention, exclude=True)
 
 
 class FeedSpec(_Entry):
@@ -119,6 +166,7 @@ class DatasetSpec(_Entry):
     """Name to type, in order; keys included. Timestamps are microseconds UTC."""
     writers: list[str] = Field(min_length=1)
     """The streams whose seals make an hour final."""
+    retention: DatasetRetention = Field(default_factory=DatasetRetention)
 
     @field_validator("prefix")
     @classmethod

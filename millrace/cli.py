@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from millrace.commands import aggregate, check, feed, host, stack
+from millrace.commands import aggregate, check, feed, host, prune, read, stack
 
 app = typer.Typer(
     help="Long-lived Spark streams as first-class citizens of Airflow.",
@@ -20,6 +20,8 @@ app.command()(check.check)
 app.add_typer(feed.app, name="feed")
 app.add_typer(aggregate.app, name="aggregate")
 app.add_typer(host.app, name="host")
+app.command()(read.read)
+app.command()(prune.prune)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The jars of Spark's Kafka connector, Kafka and the S3 server: fetched once, checked against a lock.
+"""The jars of Spark's connectors to Kafka and S3, of Kafka and of the S3 server: fetched once, checked against a lock.
 
 `jars.lock.json` names every file and its sha256. A set of jars lives in a directory named after that lock,
 so that two versions of the project may share one jar directory (MILLRACE_JARS) and never disturb each other.
@@ -20,8 +20,8 @@ from millrace.local import ivy
 from millrace.local.errors import StackError
 from millrace.settings import PROJECT_ROOT
 
-Group = Literal["spark", "kafka", "s3proxy"]
-GROUPS: tuple[Group, ...] = ("spark", "kafka", "s3proxy")
+Group = Literal["spark", "kafka", "s3proxy", "s3a"]
+GROUPS: tuple[Group, ...] = ("spark", "kafka", "s3proxy", "s3a")
 LOCK = Path(__file__).with_name("jars.lock.json")
 LOCKED_IVY_FILE = Path(__file__).with_name("jars.lock.xml")
 

@@ -10,10 +10,12 @@ OWNER = "millrace"
 STREAM = "stream"
 PUBLISH = "publish"
 QUALITY = "quality"
+MAINTENANCE = "maintenance"
 TAGS = {
     STREAM: "keeps a streaming driver running",
     PUBLISH: "makes the hours that readers see",
     QUALITY: "judges the hours, and asks people",
+    MAINTENANCE: "lets go what is too old",
 }
 """The closed set: a tag that only one DAG has helps nobody to find it."""
 

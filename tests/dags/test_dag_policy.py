@@ -9,7 +9,7 @@ import pytest
 from millrace.catalog import load_catalog
 from millrace.settings import PROJECT_ROOT
 
-TAGS = {"stream", "publish", "quality"}
+TAGS = {"stream", "publish", "quality", "maintenance"}
 """The closed set. A new tag is added here on purpose, not in passing."""
 
 
@@ -21,7 +21,7 @@ def dags(dagbag):
 
 def test_each_stream_of_the_catalog_has_its_dag_and_nothing_else_is_there(dags):
     streams = load_catalog(PROJECT_ROOT / "catalog").streams
-    ours = {"compact_hourly", "quality_daily", "review_quarantine"}
+    ours = {"compact_hourly", "quality_daily", "review_quarantine", "maintenance"}
     assert set(dags) == {*ours, *(f"stream__{name}" for name in streams)}
 
 
@@ -74,3 +74,4 @@ def test_a_run_that_fails_at_once_is_not_followed_by_the_next_at_once(dags):
 
 def test_what_publishes_takes_turns(dags):
     assert dags["compact_hourly"].get_task("compact").pool == "publish"
+    assert dags["maintenance"].get_task("prune").pool == "publish"
