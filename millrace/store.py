@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from millrace.settings import Settings
+
+
+_UNFINISHED = re.compile(r"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+"""s3proxy on a file system lists the temporary file of a PUT under way, as the object's key with a UUID behind
+it. It is no object, and deleting it would break that PUT; no key of ours ends in a UUID."""
 
 
 class StoreError(Exception):
@@ -77,7 +83,10 @@ class ObjectStore(Protocol):
         ...
 
     def list_objects(self, prefix: str, *, after: str | None = None) -> Iterator[ObjectInfo]:
-        """Every object below a prefix in key order, all pages; with `after`, only greater keys."""
+        """Every object below a prefix in key order, all pages; with `after`, only greater keys.
+
+        Keys that end in a UUID are left out: see `_UNFINISHED`.
+        """
         ...
 
     def list_prefixes(self, prefix: str) -> list[str]:
@@ -164,6 +173,8 @@ class S3Store:
         try:
             for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix + prefix, **extra):
                 for item in page.get("Contents", []):
+                    if _UNFINISHED.search(item["Key"]):
+                        continue
                     yield ObjectInfo(
                         key=item["Key"][len(self._prefix) :],
                         size=item["Size"],

@@ -144,7 +144,8 @@ def read_manifest(store: ObjectStore, key: str) -> Manifest:
 
 def newest_manifest(store: ObjectStore, stream: str) -> Manifest | None:
     """The last committed batch of the newest generation that committed any."""
-    keys = [info.key for info in store.list_objects(state_prefix(stream)) if "/manifest-" in info.key]
+    listed = (info.key for info in store.list_objects(state_prefix(stream)))
+    keys = [key for key in listed if "/manifest-" in key and key.endswith(".json")]
     return read_manifest(store, max(keys)) if keys else None
 
 

@@ -106,3 +106,9 @@ def test_a_cluster_id_may_begin_with_a_dash(
     server = KafkaServer(tmp_path, *free_ports(2))
     server.prepare()
     assert "cluster.id=-A" in (server.data / "meta.properties").read_text()
+
+
+def test_the_temporary_file_of_a_put_under_way_is_not_listed(store: S3Store) -> None:
+    store.put("state/manifest-0000000003.json", b"{}")
+    store.put(f"state/manifest-0000000004.json-{uuid.uuid4()}", b"{")
+    assert [info.key for info in store.list_objects("state/")] == ["state/manifest-0000000003.json"]
