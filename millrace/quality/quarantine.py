@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from millrace.publish.codec import decode_hour
+from millrace.publish.codec import FormatError, decode_hour
 from millrace.publish.layout import landing_prefix, published_key, whole_hour
 from millrace.store import NotFound, ObjectStore
 
@@ -157,6 +157,7 @@ def _waits(store: ObjectStore, dataset: DatasetSpec, entry: Entry) -> bool:
     key = published_key(dataset.prefix, entry.hour)
     try:
         quality = decode_hour(store.get(key).body, dataset, key).quality
-    except NotFound:
+    except (NotFound, FormatError):
         return True
-    return not (quality and datetime.fromisoformat(quality["at"]) > entry.at)  # something passed since
+    passed_at = quality.get("at") if quality else None
+    return passed_at is None or datetime.fromisoformat(passed_at) <= entry.at
