@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from millrace.publish.codec import FOOTER_KEY, FormatError
 from millrace.publish.expire import read_horizon, refuse_expired
-from millrace.publish.fold import SETTLED_AFTER
 from millrace.publish.hour import VERSION
 from millrace.publish.layout import published_key, whole_hour
+from millrace.publish.settled import SETTLED_AFTER
 from millrace.store import NotFound, ObjectStore, StoredObject
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from millrace.catalog import format_duration
-from millrace.publish.fold import SETTLED_AFTER
 from millrace.publish.layout import hour_of, published_key
+from millrace.publish.settled import SETTLED_AFTER
 from millrace.retention.found import DatasetFound, PublishedFound, StreamFound
 from millrace.store import ObjectInfo
 

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from millrace.publish.codec import FormatError, encode_facts, encode_hour
 from millrace.publish.expire import HourExpired, advance_horizon, expire_hour
-from millrace.publish.fold import SETTLED_AFTER, fold_hour
+from millrace.publish.fold import fold_hour
 from millrace.publish.hour import HourState
 from millrace.publish.layout import published_key
+from millrace.publish.settled import SETTLED_AFTER
 from millrace.publish.version import Version
 from millrace.read.status import is_expired, status_in, status_of
 from millrace.store import StoredObject

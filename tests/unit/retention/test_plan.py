@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace.catalog import DatasetRetention, DatasetSpec, StreamRetention, StreamSpec
-from millrace.publish.fold import SETTLED_AFTER
 from millrace.publish.layout import published_key
+from millrace.publish.settled import SETTLED_AFTER
 from millrace.retention.found import DatasetFound, LandingFound, PublishedFound, StateFound, StreamFound
 from millrace.retention.plan import HORIZON_KNOWN_AFTER, KEPT_STATUSES, Removal, next_horizon, plan
 from millrace.store import ObjectInfo
