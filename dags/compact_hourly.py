@@ -34,8 +34,8 @@ is lost: what landed stays there until it is published, and the next run tries a
 | no answer from the store | `millrace status`, `millrace logs NAME=s3` | the store is away or its disk is full |
 | `is in quarantine` | the rows below it | wrong data, or a wrong expectation: DAG `review_quarantine` |
 | `without its suite` | `expectations/`, the line that is named | a mistake in a suite, or a dataset without one |
-| `SET ASIDE` | `rejected/landing/` and the `.reason.json` there | an object that nobody here can count; its hour is published without it |
-| a published hour that cannot be read | the object that is named | written by a newer version, or not by this project; upgrade, or move it aside |
+| `SET ASIDE` | the `.reason.json` in `rejected/landing/` | nobody can count that object; its hour goes on without it |
+| a published hour that cannot be read | the object that is named | a newer version wrote it: upgrade, or move it aside |
 | `compact` waits and waits | *Admin, Pools*: `publish`, 1 slot | the pool was deleted: `millrace up` makes it |
 
 **Past incidents.** None yet.
