@@ -145,7 +145,8 @@ def test_nothing_due_is_a_success_that_says_so(run):
 def test_an_hour_that_fails_does_not_hold_the_others_and_the_run_is_red(run, store):
     good, bad = hour(1), hour(2)
     land(store, good)
-    store.put(land(store, bad), b"this is not Parquet")
+    land(store, bad)
+    store.put(published_key(DATASET.prefix, bad), b"this is not Parquet")
     done = run()
     assert done.state == "failed"
     assert (done.tasks["compact", 0], done.tasks["announce", -1], done.tasks["report", -1]) == (
