@@ -30,6 +30,7 @@ def main() -> None:
         "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
         "spark.sql.streaming.numRecentProgressUpdates": "5000",
         "spark.driver.memory": "2g",
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=4",
     }
     spark = start_session(spec.model_copy(update={"spark_conf": conf}), scratch)
     records = (

@@ -86,8 +86,11 @@ def _run_task(task: BatchTask, batches: Iterable[pa.RecordBatch]) -> Iterator[pa
     if not received:
         return
     records = pl.DataFrame(pl.from_arrow(pa.Table.from_batches(received)))
-    records = records.with_columns(pl.col("timestamp").dt.epoch("ms")).sort("partition", "offset")
-    for (bucket,), part in sorted(records.partition_by("bucket", as_dict=True).items()):
+    records = records.with_columns(pl.col("timestamp").dt.epoch("ms"))
+    if records["partition"].n_unique() > 1 or not records["offset"].is_sorted():
+        records = records.sort("partition", "offset")
+    parts = {(0,): records} if task.buckets == 1 else records.partition_by("bucket", as_dict=True)
+    for (bucket,), part in sorted(parts.items(), key=lambda item: item[0]):
         summary = fold_bucket(task, int(bucket), part.select(list(RECORDS)), _store())
         yield pa.RecordBatch.from_pydict({"summary": [_to_json(summary)]})
 

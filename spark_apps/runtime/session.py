@@ -13,6 +13,7 @@ from millrace.local.jars import jar_paths
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 LOG_CONFIG = Path(__file__).with_name("log4j2.properties")
 
 
@@ -26,7 +27,11 @@ def start_session(spec: StreamSpec, scratch: Path) -> SparkSession:
     scratch.mkdir(parents=True, exist_ok=True)
     jars = os.pathsep.join(str(path) for path in jar_paths("spark"))
     builder = SparkSession.builder.appName(f"millrace-{spec.name}").master(spec.master)
-    for name, value in {**_defaults(spec, scratch, jars), **spec.spark_conf}.items():
+    conf = _defaults(spec, scratch, jars)
+    for name, value in spec.spark_conf.items():
+        # Java options are added to ours (the JVM takes the last word of each); anything else replaces them.
+        conf[name] = f"{conf[name]} {value}" if name == JAVA_OPTIONS else value
+    for name, value in conf.items():
         builder = builder.config(name, value)
     return builder.getOrCreate()
 
@@ -37,7 +42,7 @@ def _defaults(spec: StreamSpec, scratch: Path, jars: str) -> dict[str, str]:
         "spark.driver.extraClassPath": jars,
         "spark.executor.extraClassPath": jars,
         # The first compiler alone starts twice as fast, and the heavy work is outside the JVM.
-        "spark.driver.extraJavaOptions": (
+        JAVA_OPTIONS: (
             f"-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Dlog4j2.configurationFile=file:{LOG_CONFIG} "
             f"-Djava.io.tmpdir={scratch}"
         ),
