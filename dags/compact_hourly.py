@@ -34,8 +34,8 @@ is lost: what landed stays there until it is published, and the next run tries a
 | no answer from the store | `millrace status`, `millrace logs NAME=s3` | the store is away or its disk is full |
 | `is in quarantine` | the rows below it | wrong data, or a wrong expectation: DAG `review_quarantine` |
 | `without its suite` | `expectations/`, the line that is named | a mistake in a suite, or a dataset without one |
-| `SET ASIDE` | the `.reason.json` in `rejected/landing/` | nobody can count that object; its hour goes on without it |
-| a published hour that cannot be read | the object that is named | a newer version wrote it: upgrade, or move it aside |
+| `SET ASIDE` | `.reason.json` in `rejected/landing/` | an object nobody can count; its hour goes on |
+| a published hour cannot be read | the object that is named | a newer version wrote it: upgrade |
 | `compact` waits and waits | *Admin, Pools*: `publish`, 1 slot | the pool was deleted: `millrace up` makes it |
 
 **Past incidents.** None yet.
