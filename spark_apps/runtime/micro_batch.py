@@ -110,7 +110,7 @@ def fold_bucket(task: BatchTask, bucket: int, records: pl.DataFrame, store: S3St
     marks.append(time.perf_counter())
     body = task.fold.pack(done.state)
     pack = put_pack(store, task.stream, task.generation, task.batch, bucket, body)
-    _remember(pack.sha256, done.state)
+    _remember(pack.sha256, done.state, at_most=max(CACHED_STATES, task.buckets))
     marks.append(time.perf_counter())
     spans = records.group_by("partition").agg(first=pl.col("offset").min(), last=pl.col("offset").max())
     return BucketSummary(
@@ -146,14 +146,17 @@ def _state(task: BatchTask, bucket: int, store: S3Store) -> Any:
     return task.fold.unpack(get_pack(store, ref))
 
 
-def _remember(digest: str, state: Any) -> None:
+def _remember(digest: str, state: Any, at_most: int) -> None:
     _states[digest] = state
-    while len(_states) > CACHED_STATES:
+    while len(_states) > at_most:
         _states.popitem(last=False)
 
 
 def _store() -> S3Store:
-    return _stores.setdefault(os.getpid(), open_store(settings.load()))
+    """This process's store; its client is made once, not per task."""
+    if os.getpid() not in _stores:
+        _stores[os.getpid()] = open_store(settings.load())
+    return _stores[os.getpid()]
 
 
 def _to_json(summary: BucketSummary) -> str:
