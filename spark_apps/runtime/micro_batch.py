@@ -23,7 +23,7 @@ from millrace import settings
 from millrace.catalog import DatasetSpec
 from millrace.publish.landing import write_facts
 from millrace.publish.version import Version
-from millrace.store import S3Store, open_store
+from millrace.store import S3Store, StoreUnavailable, open_store
 from spark_apps.runtime.carried_state import PackRef, get_pack, put_pack
 from spark_apps.runtime.clock import SourceClock
 from spark_apps.runtime.keyed_fold import RECORDS, KeyedFold
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 CACHED_STATES = 4
+STORE_UNAVAILABLE = "store_unavailable"
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,10 @@ class BucketSummary:
 
 
 def run_micro_batch(records: DataFrame, task: BatchTask) -> list[BucketSummary]:
-    """Fold a micro-batch of Kafka records (key, value, partition, offset, timestamp) on the executors."""
+    """Fold a micro-batch of Kafka records (key, value, partition, offset, timestamp) on the executors.
+
+    Raises StoreUnavailable when the store did not answer a task; the batch may be run again as it is.
+    """
     from pyspark.sql import functions as F
 
     columns = [F.col(name) for name in RECORDS]
@@ -78,7 +82,7 @@ def run_micro_batch(records: DataFrame, task: BatchTask) -> list[BucketSummary]:
         bucket = F.pmod(F.xxhash64("key"), F.lit(task.buckets)).cast("int").alias("bucket")
         bucketed = records.select(*columns, bucket).repartition(task.buckets, "bucket")
     rows = bucketed.mapInArrow(partial(_run_task, task), "summary string").collect()
-    return sorted((_from_json(row.summary) for row in rows), key=lambda summary: summary.bucket)
+    return _summaries([row.summary for row in rows])
 
 
 def _run_task(task: BatchTask, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -91,8 +95,13 @@ def _run_task(task: BatchTask, batches: Iterable[pa.RecordBatch]) -> Iterator[pa
         records = records.sort("partition", "offset")
     parts = {(0,): records} if task.buckets == 1 else records.partition_by("bucket", as_dict=True)
     for (bucket,), part in sorted(parts.items(), key=lambda item: item[0]):
-        summary = fold_bucket(task, int(bucket), part.select(list(RECORDS)), _store())
-        yield pa.RecordBatch.from_pydict({"summary": [_to_json(summary)]})
+        try:
+            line = _to_json(fold_bucket(task, int(bucket), part.select(list(RECORDS)), _store()))
+        except StoreUnavailable as error:
+            # Told, not raised: Spark would turn it into a text, and the driver could not tell a store that
+            # is away from a batch that fails.
+            line = json.dumps({STORE_UNAVAILABLE: str(error)})
+        yield pa.RecordBatch.from_pydict({"summary": [line]})
 
 
 def fold_bucket(task: BatchTask, bucket: int, records: pl.DataFrame, store: S3Store) -> BucketSummary:
@@ -166,8 +175,15 @@ def _to_json(summary: BucketSummary) -> str:
     return json.dumps(fields)
 
 
-def _from_json(text: str) -> BucketSummary:
-    fields = json.loads(text)
+def _summaries(lines: Iterable[str]) -> list[BucketSummary]:
+    told = [json.loads(line) for line in lines]
+    for fields in told:
+        if STORE_UNAVAILABLE in fields:
+            raise StoreUnavailable(fields[STORE_UNAVAILABLE])
+    return sorted(map(_from_json, told), key=lambda summary: summary.bucket)
+
+
+def _from_json(fields: dict[str, Any]) -> BucketSummary:
     fields["pack"] = PackRef(**fields["pack"])
     fields["clocks"] = {name: SourceClock(*clock) for name, clock in fields["clocks"].items()}
     return BucketSummary(**fields)

@@ -184,16 +184,13 @@ class StreamDriver:
                 raise self._failure
             try:
                 self._patiently(lambda: self._commit_batch(records, batch, checkpoint, state))
-                if batch == 0 or self._progress.snapshot()["batches"] == 1:
+                if self._progress.snapshot()["batches"] == 1:
                     reporter.nudge()
                 failures.clear()
             except (StateConflict, SealConflict) as error:
                 self._failure = Fenced(str(error))
                 raise self._failure from error
-            except DriverError as error:
-                self._failure = error
-                raise
-            except StoreUnavailable as error:
+            except (DriverError, StoreUnavailable) as error:  # neither says that the batch is bad
                 self._failure = error
                 raise
             except Exception as error:
@@ -252,13 +249,10 @@ class StreamDriver:
         for number in range(STORE_PATIENCE):
             try:
                 return attempt()
-            except Exception as error:
-                is_store = isinstance(error, StoreUnavailable) or "StoreUnavailable" in str(error)
-                if not is_store or number == STORE_PATIENCE - 1 or self._stopping.is_set():
+            except StoreUnavailable as error:
+                if number == STORE_PATIENCE - 1 or self._stopping.is_set():
                     raise
-                log.warning(
-                    "%s: the store does not answer, trying again: %s", self._spec.name, str(error)[:300]
-                )
+                log.warning("%s: the store does not answer, trying again: %s", self._spec.name, error)
                 self._stopping.wait(2**number)
         return None
 
