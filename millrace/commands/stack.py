@@ -75,7 +75,11 @@ def down() -> None:
     settings = stack_settings()
     with Steps(console) as steps:
         bring_down(settings, steps)
-    console.print(f"The stack of {settings.home} is down.", highlight=False, soft_wrap=True)
+    console.print(
+        f"The stack of {settings.home} is down; `up` goes on where it stopped.",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def status(
@@ -158,15 +162,17 @@ def clean(
 
 
 def _welcome(stack: Stack, seconds: float) -> str:
-    url = stack.settings.airflow_url
+    from millrace.local.called import command_name
+
+    url, millrace = stack.settings.airflow_url, command_name()
     return f"""
 [bold green]Millrace is up[/bold green] ({seconds:.0f} s).
 
-  [bold]{url}[/bold]   user admin, password: `millrace password` (kept in {stack.home}/secrets.json)
+  [bold]{url}[/bold]   user admin, password: `{millrace} password` (kept in {stack.home}/secrets.json)
 
   Three things to look at
     {url}/dags/stream__station_hourly   the stream, one shift of an hour after another
     {url}/dags/compact_hourly           how hours are published; trigger it whenever you like
-    `millrace status`                               processes, memory, and how far the streams are
+    `{millrace} status` (or `make status`)   processes, memory, and how far the streams are
 
-  Stop with `millrace down` (or `make down`); `millrace up` goes on where it stopped."""
+  Stop with `{millrace} down` (or `make down`); `up` goes on where it stopped."""

@@ -104,7 +104,9 @@ def tables(overview: Overview, now: datetime) -> list[RenderableType]:
     processes = Table("process", "state", "since")
     processes.add_column("memory", justify="right")
     processes.add_column("port", justify="right")
-    processes.add_column("")
+    with_reasons = any(line.reason for line in overview.processes)
+    if with_reasons:
+        processes.add_column("problem")
     for line in overview.processes:
         colour = {"RUNNING": "green", "STARTING": "yellow", "STOPPED": "dim"}.get(line.state, "red")
         processes.add_row(
@@ -113,14 +115,16 @@ def tables(overview: Overview, now: datetime) -> list[RenderableType]:
             ago(line.since, now),
             f"{line.memory / 1e6:,.0f} MB" if line.memory else "",
             str(line.port or ""),
-            line.reason,
+            *([line.reason] if with_reasons else []),
         )
     processes.add_section()
-    processes.add_row("all", "", "", f"{overview.memory / 1e6:,.0f} MB", "", "")
+    processes.add_row("all", "", "", f"{overview.memory / 1e6:,.0f} MB")
     streams = Table("stream", "driver", "heartbeat")
     for title in ("messages", "facts", "waiting", "watermark (UTC)"):
         streams.add_column(title, justify="right")
-    streams.add_column("")
+    with_errors = any(stream.error for stream in overview.streams)
+    if with_errors:
+        streams.add_column("problem")
     for stream in overview.streams:
         streams.add_row(
             stream.name,
@@ -130,7 +134,7 @@ def tables(overview: Overview, now: datetime) -> list[RenderableType]:
             f"{stream.facts:,}",
             "" if stream.lag is None else f"{stream.lag:,}",
             f"{stream.watermark:%Y-%m-%d %H:%M}" if stream.watermark else "",
-            stream.error or "",
+            *([stream.error or ""] if with_errors else []),
         )
     found: list[RenderableType] = [processes]
     if overview.store_error:
