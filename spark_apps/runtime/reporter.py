@@ -106,10 +106,7 @@ class Reporter:
 
     def _beat(self) -> None:
         if self._topic is not None:
-            bounds = self._topic.bounds(self._partitions)
-            self._end_offsets = {partition: end for partition, (_, end) in bounds.items()}
-            if self._lag() == 0:
-                self._progress.idle()
+            self._look_at_topic(self._topic)
         write_status(self._store, self._status())
         newest = newest_epoch(self._store, self._spec.name, known=self._epoch)
         if newest > self._epoch:
@@ -117,6 +114,20 @@ class Reporter:
         desired = read_desired(self._store, self._spec.name)
         if desired is not None and desired.state == "stopped":
             self._on_stop(f"asked to stop by {desired.who}: {desired.why}")
+
+    def _look_at_topic(self, topic: TopicOffsets) -> None:
+        from confluent_kafka import KafkaException
+
+        try:
+            bounds = topic.bounds(self._partitions)
+        except KafkaException as error:
+            # The driver is alive all the same, and must say so: what waits is not known meanwhile.
+            log.warning("%s: Kafka does not say what waits: %s", self._spec.name, error)
+            self._end_offsets = {}
+            return
+        self._end_offsets = {partition: end for partition, (_, end) in bounds.items()}
+        if self._lag() == 0:
+            self._progress.idle()
 
     def _lag(self) -> int | None:
         if not self._end_offsets:
