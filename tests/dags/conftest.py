@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from millrace.settings import PROJECT_ROOT
+from millrace.store import MemoryStore
+from tests.unit.quality.builders import begin
 
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
@@ -64,3 +66,14 @@ def airflow_db(default_settings: None) -> None:
     from airflow.utils.db import initdb
 
     initdb()
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
+    """The store that the DAGs' tasks open, in memory, with the first generation of the quality tests' dataset."""
+    from millrace_airflow import access
+
+    made = MemoryStore()
+    begin(made)
+    monkeypatch.setattr(access, "store_of", lambda settings: made)
+    return made

@@ -11,22 +11,11 @@ from millrace.publish.compact import compact_hours
 from millrace.publish.layout import seal_key
 from millrace.publish.version import Version
 from millrace.quality.day import read_summary
-from millrace.store import MemoryStore
 from tests.dags.conftest import DAGS
-from tests.unit.quality.builders import DATASET, begin, good, land
+from tests.unit.quality.builders import DATASET, good, land
 
 YESTERDAY = datetime.now(UTC).date() - timedelta(days=1)
 _runs = itertools.count()
-
-
-@pytest.fixture
-def store(monkeypatch):
-    from millrace_airflow import access
-
-    made = MemoryStore()
-    begin(made)
-    monkeypatch.setattr(access, "store_of", lambda settings: made)
-    return made
 
 
 @pytest.fixture

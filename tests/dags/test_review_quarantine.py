@@ -12,21 +12,10 @@ import pytest
 from millrace.publish.compact import compact_hours
 from millrace.quality.auditor import auditor_of
 from millrace.quality.quarantine import approval_key, read_decision, rejection_key, waiting_entries
-from millrace.store import MemoryStore
 from tests.dags.conftest import DAGS
-from tests.unit.quality.builders import DATASET, HOUR, begin, good, land
+from tests.unit.quality.builders import DATASET, HOUR, good, land
 
 _runs = itertools.count()
-
-
-@pytest.fixture
-def store(monkeypatch):
-    from millrace_airflow import access
-
-    made = MemoryStore()
-    begin(made)
-    monkeypatch.setattr(access, "store_of", lambda settings: made)
-    return made
 
 
 @pytest.fixture
