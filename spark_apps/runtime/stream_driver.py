@@ -15,7 +15,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from py4j.protocol import Py4JNetworkError
+from py4j.protocol import Py4JError, Py4JJavaError
 
 from millrace.catalog import DatasetSpec, StreamSpec
 from millrace.control.epochs import claim_epoch
@@ -146,7 +146,9 @@ class StreamDriver:
         reporter.now("running")
         try:
             self._attend(query, reporter)
-        except (Py4JNetworkError, ConnectionError) as error:
+        except Py4JJavaError:
+            raise
+        except (Py4JError, ConnectionError) as error:  # no answer at all
             raise JvmGone(
                 "the JVM of this driver is gone (killed, or out of memory); what it had not committed is read again "
                 "at the next start"

@@ -116,19 +116,22 @@ def test_killed_three_times_with_two_systems_repeats_and_garbage_it_is_exact(str
     records += [end_of_input("north", T0), end_of_input("south", T0)]
     truth = movements(messages, late_by=7200, max_gap=7200)
 
-    half = len(records) // 2
-    stream.send(records[:half])
-    for target in (1, half // 3, half * 2 // 3):
+    quarter = len(records) // 4
+    for life, chosen in enumerate(dice.sample(["all of it", "its Python", "its JVM"], 3)):
+        stream.send(records[life * quarter : (life + 1) * quarter])
         with stream.driver() as process:
-            stream.wait_for_offset(target, process)
+            stream.wait_for_offset(life * quarter + 1, process)  # so this life has committed something
             time.sleep(dice.random())
-            victims = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-            for victim in dice.choice([victims, victims[:1], [v for v in victims if "java" in v.name()]]):
+            family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+            jvm = [member for member in family if "java" in member.name()]
+            victims = {"all of it": family, "its Python": family[:1], "its JVM": jvm}[chosen]
+            assert victims
+            for victim in victims:
                 victim.send_signal(signal.SIGKILL)
-            assert process.wait(30) != 0
-            _, alive = psutil.wait_procs(victims, timeout=30)
+            assert process.wait(60) != 0
+            _, alive = psutil.wait_procs(family, timeout=60)
             assert not alive, "a driver that lost its other half must end by itself"
-    stream.send(records[half:])
+    stream.send(records[3 * quarter :])
     with stream.driver() as process:
         stream.wait_for_offset(len(records), process)
         compact(stream)
