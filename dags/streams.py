@@ -14,7 +14,7 @@ DOCS = """
 
 {description}
 
-Reads the topic `{topic}`, writes facts of the dataset `{dataset}` (app `spark_apps/{app}.py`).
+Reads `{source}`, writes to {sinks} (app `spark_apps/{app}.py`).
 
 **What this DAG does.** The stream is a Spark driver of its own, apart from Airflow. A run is a *shift* of
 about {shift}: it deploys the stream if it never was, then watches its heartbeat and progress from the
@@ -42,6 +42,12 @@ what `control/{name}/desired.json` says: running or stopped.
 """
 
 
+def _sinks(spec: StreamSpec) -> str:
+    """The sinks in words."""
+    words = {"facts": f"the facts of the dataset `{spec.dataset}`", "live": f"`live/{spec.name}.json`"}
+    return ", ".join(words.get(sink.kind, f"`{sink}`") for sink in spec.sinks)
+
+
 def stream_dag(spec: StreamSpec, log: str) -> DAG:
     with DAG(
         dag_id=f"stream__{spec.name}",
@@ -49,8 +55,8 @@ def stream_dag(spec: StreamSpec, log: str) -> DAG:
         doc_md=DOCS.format(
             name=spec.name,
             description=spec.description,
-            topic=spec.topic,
-            dataset=spec.dataset,
+            source=spec.source,
+            sinks=_sinks(spec),
             app=spec.app,
             shift=f"{spec.shift.total_seconds() / 60:.0f} min",
             log=log,

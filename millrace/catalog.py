@@ -20,7 +20,10 @@ from pydantic import (
     PlainSerializer,
     ValidationError,
     field_validator,
+    model_validator,
 )
+
+from millrace.endpoints import Sink, SinkKind, SinkWord, SourceWord
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d)")
@@ -128,14 +131,17 @@ class StreamSpec(_Entry):
     app: str
     """The module in spark_apps/."""
     description: str = ""
-    topic: str
-    dataset: str
+    source: SourceWord
+    sinks: tuple[SinkWord, ...] = (Sink("facts"),)
+    dataset: str | None = None
+    """Where the facts go; there must be one when `facts` is among the sinks, and none otherwise."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What only this app knows; checked by the app itself."""
     trigger: Duration = timedelta(seconds=5)
     max_messages_per_batch: int = Field(default=500, ge=1)
     buckets: int = Field(default=1, ge=1, le=1024)
     """Into how many parts the state is divided; fixed for the life of a checkpoint."""
     late_by: Duration = timedelta(hours=2)
-    max_gap: Duration = timedelta(hours=2)
     idle_after: Duration = timedelta(minutes=15)
     driver_memory: str = Field(default="512m", pattern=r"^\d+[mg]$")
     master: str = "local[2]"
@@ -145,6 +151,32 @@ class StreamSpec(_Entry):
     spark_conf: dict[str, str] = Field(default_factory=dict)
     # Not part of what a driver is started with: another retention is no reason to restart it.
     retention: StreamRetention = Field(default_factory=StreamRetention, exclude=True)
+
+    @model_validator(mode="after")
+    def _agree(self) -> StreamSpec:
+        if self.writes("facts") != (self.dataset is not None):
+            raise ValueError(
+                "dataset and the sink `facts` go together: name the dataset of datasets.yaml that the facts are of, "
+                "or leave both out"
+            )
+        if self.buckets > 1 and (
+            self.source.kind != "kafka" or {"kafka", "live"} & {s.kind for s in self.sinks}
+        ):
+            raise ValueError("buckets must be 1 unless the source is kafka and facts are all that is written")
+        return self
+
+    @property
+    def topic(self) -> str:
+        """The Kafka topic that is read; for another source, what it is called in logs and rejected records."""
+        return self.source.address if self.source.kind == "kafka" else str(self.source)
+
+    @property
+    def lineage(self) -> str:
+        """Under which name its generations are counted: the dataset's, or its own when it writes no facts."""
+        return self.dataset or self.name
+
+    def writes(self, kind: SinkKind) -> bool:
+        return any(sink.kind == kind for sink in self.sinks)
 
 
 class FeedSpec(_Entry):
@@ -162,8 +194,8 @@ class DatasetSpec(_Entry):
     prefix: str
     description: str = ""
     keys: list[str] = Field(min_length=1)
-    columns: dict[str, Literal["string", "int64", "int32", "double", "timestamp", "boolean"]]
-    """Name to type, in order; keys included. Timestamps are microseconds UTC."""
+    columns: dict[str, Literal["string", "int64", "int32", "double", "timestamp", "boolean", "decimal"]]
+    """Name to type, in order; keys included. Timestamps are microseconds UTC, decimals (38, 6)."""
     writers: list[str] = Field(min_length=1)
     """The streams whose seals make an hour final."""
     retention: DatasetRetention = Field(default_factory=DatasetRetention)
@@ -185,6 +217,17 @@ class Catalog(BaseModel):
     feeds: dict[str, FeedSpec]
     datasets: dict[str, DatasetSpec]
 
+    def dataset_of(self, stream: str) -> DatasetSpec:
+        """The dataset that a stream writes. Raises CatalogError when there is no such stream, or it writes none."""
+        spec = self.streams.get(stream)
+        if spec is None:
+            raise CatalogError(
+                f"catalog/streams.yaml has no stream {stream!r}; there are: {', '.join(sorted(self.streams))}"
+            )
+        if spec.dataset is None:
+            raise CatalogError(f"catalog/streams.yaml: {stream} writes no facts, so it has no dataset")
+        return self.datasets[spec.dataset]
+
 
 Entry = TypeVar("Entry", bound=_Entry)
 
@@ -199,8 +242,13 @@ def load_catalog(directory: Path) -> Catalog:
     )
     for stream in catalog.streams.values():
         where = f"{directory / 'streams.yaml'}: {stream.name}"
-        _known(stream.topic, catalog.topics, f"{where}.topic", "topics.yaml")
-        _known(stream.dataset, catalog.datasets, f"{where}.dataset", "datasets.yaml")
+        if stream.source.kind == "kafka":
+            _known(stream.topic, catalog.topics, f"{where}.source", "topics.yaml")
+        for sink in stream.sinks:
+            if sink.kind == "kafka":
+                _known(sink.address, catalog.topics, f"{where}.sinks", "topics.yaml")
+        if stream.dataset is not None:
+            _known(stream.dataset, catalog.datasets, f"{where}.dataset", "datasets.yaml")
     for feed in catalog.feeds.values():
         _known(feed.topic, catalog.topics, f"{directory / 'feeds.yaml'}: {feed.name}.topic", "topics.yaml")
     for dataset in catalog.datasets.values():
@@ -231,12 +279,13 @@ def _read(path: Path, model: type[Entry]) -> dict[str, Entry]:
             entries[str(name)] = model.model_validate({"name": str(name), **fields})
         except ValidationError as error:
             raise CatalogError(
-                "; ".join(_explained(path, str(name), problem) for problem in error.errors())
+                "; ".join(explained(str(path), str(name), problem) for problem in error.errors())
             ) from None
     return entries
 
 
-def _explained(path: Path, name: str, problem: Any) -> str:
+def explained(path: str, name: str, problem: Any) -> str:
+    """One problem that pydantic found, in words: the file, the key, what would be right."""
     key = ".".join([name, *(str(part) for part in problem["loc"])])
     if problem["type"] == "extra_forbidden":
         return f"{path}: {key} is not a key that is known here; remove it or mend its spelling"

@@ -46,16 +46,12 @@ def stations(
     from millrace.feeds.compressed import RecordedError
     from millrace.feeds.recorded import read_recorded
     from spark_apps.aggregate_stations import Aggregated, aggregate_stations
-    from spark_apps.transforms.stations import StationRules
+    from spark_apps.station_hourly import fold_of
 
     console = Console(stderr=True)
     try:
         catalog = load_catalog(settings.load().catalog_dir)
-        spec = catalog.streams.get(stream)
-        if spec is None:
-            raise CatalogError(
-                f"catalog/streams.yaml has no stream {stream!r}; there are: {', '.join(catalog.streams)}"
-            )
+        dataset = catalog.dataset_of(stream)
         columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
         with Progress(*columns, console=console, transient=True) as progress:
             task = progress.add_task("reading")
@@ -68,8 +64,8 @@ def stations(
 
             done = aggregate_stations(
                 read_recorded(files, system_id=system_id),
-                catalog.datasets[spec.dataset],
-                StationRules.of(spec.late_by, spec.max_gap),
+                dataset,
+                fold_of(catalog.streams[stream]).rules,
                 out,
                 writer=stream,
                 report=report,
@@ -86,5 +82,5 @@ def stations(
     print(f"gaps          {done.gaps:>12,}")
     for reason, count in sorted(done.rejected.items()):
         print(f"rejected, {reason}: {count:,}")
-    prefix = out / catalog.datasets[spec.dataset].prefix
+    prefix = out / dataset.prefix
     print(f'next: python -c "import pandas; print(pandas.read_parquet({str(prefix)!r}).head())"')

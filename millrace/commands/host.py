@@ -74,6 +74,7 @@ def reset(
     from millrace.catalog import CatalogError, load_catalog
     from millrace.control.status import newest_status
     from millrace.store import StoreUnavailable, open_store
+    from spark_apps.runtime.app import fold_of_app
     from spark_apps.runtime.errors import DriverError
     from spark_apps.runtime.kafka_source import TopicOffsets
     from spark_apps.runtime.reset import reset_stream
@@ -87,8 +88,14 @@ def reset(
         status = newest_status(store, name)
         if status is not None and not status.ended and _is_alive(status.pid):
             raise CatalogError(f"the driver of {name} is running (process {status.pid}); stop it first")
+        if spec.source.kind != "kafka":
+            raise CatalogError(f"{name} reads {spec.source}, which cannot be read again from where it was")
         done = reset_stream(
-            store, spec, chosen.home / "streams" / name / "checkpoint", TopicOffsets(chosen.kafka, spec.topic)
+            store,
+            spec,
+            chosen.home / "streams" / name / "checkpoint",
+            TopicOffsets(chosen.kafka, spec.topic),
+            fold_of_app(spec).lookback,
         )
     except (settings.SettingsError, CatalogError, StoreUnavailable, DriverError, ConnectionError) as error:
         typer.echo(f"millrace: {error}", err=True)

@@ -125,7 +125,7 @@ def publish(stack: Stack, *, whole_run: bool) -> int:
 def published_hours(stack: Stack, limit: int | None = None) -> int:
     """How many published objects the stream's dataset has; counting stops at `limit`."""
     catalog = stack.catalog
-    prefix = catalog.datasets[catalog.streams[STREAM].dataset].prefix
+    prefix = catalog.dataset_of(STREAM).prefix
     try:
         return sum(1 for _ in itertools.islice(stack.store.list_objects(f"{prefix}/"), limit))
     except StoreError:

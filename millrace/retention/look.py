@@ -89,7 +89,7 @@ def look_at_stream(store: ObjectStore, stream: StreamSpec) -> StreamFound:
                 continue
     since = None
     if present is not None:
-        claims = store.list_objects(generation_key(stream.dataset, present))
+        claims = store.list_objects(generation_key(stream.lineage, present))
         since = next((claim.last_modified for claim in claims), None)
     statuses = [(number_of(info.key), info) for info in store.list_objects(status_prefix(stream.name))]
     return StreamFound(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import logging
 import os
@@ -10,14 +11,41 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from millrace import settings
-from millrace.catalog import CatalogError, StreamSpec, load_catalog
+from millrace.catalog import CatalogError, StreamSpec, explained, load_catalog
 from millrace.control import exit_codes
 from millrace.settings import SettingsError
 from spark_apps.runtime.keyed_fold import KeyedFold
+
+Options = TypeVar("Options", bound=BaseModel)
+
+
+def options_of(spec: StreamSpec, model: type[Options]) -> Options:
+    """A stream's `options` as the app's own model. Raises CatalogError that names the key."""
+    try:
+        return model.model_validate(spec.options)
+    except ValidationError as error:
+        raise CatalogError(
+            "; ".join(
+                explained("catalog/streams.yaml", f"{spec.name}.options", one) for one in error.errors()
+            )
+        ) from None
+
+
+def fold_of_app(spec: StreamSpec) -> KeyedFold:
+    """The transform of a stream, by the name of its app. Raises CatalogError when there is no such app."""
+    try:
+        module = importlib.import_module(f"spark_apps.{spec.app}")
+        fold_of: Callable[[StreamSpec], KeyedFold] = module.fold_of
+    except (ModuleNotFoundError, AttributeError):
+        raise CatalogError(
+            f"catalog/streams.yaml: {spec.name}.app: spark_apps/{spec.app}.py is not there, or has no `fold_of`"
+        ) from None
+    return fold_of(spec)
 
 
 def run_app(
@@ -37,8 +65,13 @@ def run_app(
         found = settings.load()
         catalog = load_catalog(found.catalog_dir)
         spec = _spec_file(options.spec) if options.spec else catalog.streams[options.stream]
-        if spec.dataset not in catalog.datasets:
+        if spec.dataset is not None and spec.dataset not in catalog.datasets:
             raise CatalogError(f"{options.spec}: dataset {spec.dataset!r} is not in catalog/datasets.yaml")
+        fold = fold_of(spec)
+        if spec.buckets > 1 and not fold.is_divisible:
+            raise CatalogError(
+                f"catalog/streams.yaml: {spec.name}.buckets must be 1: this app counts over all keys"
+            )
     except (SettingsError, CatalogError) as error:
         logging.error("%s: %s", name, error)
         return exit_codes.BAD_CONFIGURATION
@@ -48,7 +81,8 @@ def run_app(
     from spark_apps.runtime.stream_driver import StreamDriver
 
     try:
-        driver = StreamDriver(spec, catalog.datasets[spec.dataset], found, fold_of(spec), options.revision)
+        dataset = catalog.datasets[spec.dataset] if spec.dataset is not None else None
+        driver = StreamDriver(spec, dataset, found, fold, options.revision)
     except SettingsError as error:
         logging.error("%s: %s", name, error)
         return exit_codes.BAD_CONFIGURATION

@@ -9,6 +9,7 @@ host costs nothing, and every total stays complete.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -54,6 +55,9 @@ class Checkpoint:
 def open_checkpoint(store: ObjectStore, spec: StreamSpec, directory: Path) -> Checkpoint:
     """The checkpoint in `directory`, made when there is none. Raises BadConfiguration."""
     marker = directory / MARKER
+    if not spec.source.is_replayable and directory.exists():
+        # Spark's log of what it planned to read from a socket means nothing to a new connection.
+        shutil.rmtree(directory)
     if marker.exists():
         return _reopened(store, spec, directory, marker)
     if (directory / "spark").exists():
@@ -66,9 +70,9 @@ def open_checkpoint(store: ObjectStore, spec: StreamSpec, directory: Path) -> Ch
             f"catalog/streams.yaml: {spec.name}.buckets is {spec.buckets}, but the stream's state is in "
             f"{base.buckets}; set it back, or reset the stream (`millrace host reset {spec.name}`)"
         )
-    known = known_generations(store, spec.dataset)
+    known = known_generations(store, spec.lineage)
     parent = base.generation if base else (max(known) if known else None)
-    inherited = read_generation(store, spec.dataset, parent) if parent is not None else None
+    inherited = read_generation(store, spec.lineage, parent) if parent is not None else None
     return new_checkpoint(
         store,
         spec,
@@ -91,7 +95,7 @@ def new_checkpoint(
     starting_offsets: Mapping[str, int] | None,
 ) -> Checkpoint:
     """Make a generation known and begin its life in an empty directory."""
-    claimed = create_generation(store, spec.dataset, parent=parent, first_complete_hour=first_complete_hour)
+    claimed = create_generation(store, spec.lineage, parent=parent, first_complete_hour=first_complete_hour)
     directory.mkdir(parents=True, exist_ok=True)
     content = {
         "stream": spec.name,
@@ -130,10 +134,10 @@ def _reopened(store: ObjectStore, spec: StreamSpec, directory: Path, marker: Pat
         raise BadConfiguration(
             f"{directory} is the checkpoint of stream {content['stream']}, not of {spec.name}"
         )
-    known = read_generation(store, spec.dataset, content["generation"])
+    known = read_generation(store, spec.lineage, content["generation"])
     if known is None or known.nonce != content["nonce"]:
         raise BadConfiguration(
-            f"{directory} belongs to generation {content['generation']} of dataset {spec.dataset}, which this object "
+            f"{directory} belongs to generation {content['generation']} of {spec.lineage}, which this object "
             "store does not know: point MILLRACE_S3_ENDPOINT and MILLRACE_BUCKET to the store it was written for, "
             "or move the directory away to go on from the state that this store has"
         )

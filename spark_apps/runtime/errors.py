@@ -29,6 +29,10 @@ class PoisonedBatch(DriverError):
     exit_code = exit_codes.POISONED_BATCH
 
 
+class SinkUnavailable(Exception):
+    """A sink outside the store did not take a batch's messages; the batch may be tried again as it is."""
+
+
 class JvmGone(DriverError):
     """The other half of this driver has died; the host starts both again."""
 

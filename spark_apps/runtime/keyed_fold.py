@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Protocol
 
 import polars as pl
@@ -24,8 +25,10 @@ RECORDS = {
 class Folded:
     """The result of one fold.
 
-    `facts`: rows of the dataset's columns, `window_start` their hour. `rejected`: row (number of the
-    record), reason, detail. `clocks`: per source, for the watermark. `observations`: what was counted.
+    `facts`: rows of the dataset's columns, `window_start` their hour; any frame when there is no dataset.
+    `rejected`: row (number of the record), reason, detail. `clocks`: per source, for the watermark.
+    `observations`: what was counted. `messages`: (key, value) for a Kafka sink. `live`: what a page or a console
+    shows now: names to plain values, or to lists of rows; JSON can hold it.
     """
 
     state: Any
@@ -33,10 +36,22 @@ class Folded:
     rejected: pl.DataFrame
     clocks: Mapping[str, SourceClock]
     observations: int
+    messages: Sequence[tuple[str, str]] = ()
+    live: Mapping[str, Any] | None = None
 
 
 class KeyedFold(Protocol):
     """A pure fold over the records of one bucket. Must be picklable; equal inputs give equal bytes."""
+
+    @property
+    def is_divisible(self) -> bool:
+        """Whether every key may be folded apart from the others, so that the state may have several buckets."""
+        ...
+
+    @property
+    def lookback(self) -> timedelta | None:
+        """How far before an hour its input begins; None when its facts need everything since the beginning."""
+        ...
 
     def empty(self) -> Any:
         """The state before anything."""

@@ -11,7 +11,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -43,12 +43,14 @@ class BatchTask:
     fold: KeyedFold
     stream: str
     topic: str
-    dataset: DatasetSpec
+    dataset: DatasetSpec | None
     generation: int
     batch: int
     buckets: int
     packs: dict[int, PackRef]
     first_complete_hour: datetime | None = None
+    first_offset: int | None = None
+    """For sources without offsets: the number of the batch's first record."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ class BucketSummary:
     facts: int
     rejected: dict[str, int]
     seconds: dict[str, float]
+    messages: list[tuple[str, str]] = field(default_factory=list)
+    live: dict[str, Any] | None = None
 
 
 def run_micro_batch(records: DataFrame, task: BatchTask) -> list[BucketSummary]:
@@ -92,7 +96,10 @@ def _run_task(task: BatchTask, batches: Iterable[pa.RecordBatch]) -> Iterator[pa
     records = pl.DataFrame(pl.from_arrow(pa.Table.from_batches(received)))
     records = records.with_columns(pl.col("timestamp").dt.epoch("ms"))
     if records["partition"].n_unique() > 1 or not records["offset"].is_sorted():
-        records = records.sort("partition", "offset")
+        records = records.sort("partition", "offset", maintain_order=True)
+    if task.first_offset is not None:
+        numbers = pl.int_range(task.first_offset, task.first_offset + records.height, dtype=pl.Int64)
+        records = records.with_columns(offset=numbers)
     parts = {(0,): records} if task.buckets == 1 else records.partition_by("bucket", as_dict=True)
     for (bucket,), part in sorted(parts.items(), key=lambda item: item[0]):
         try:
@@ -111,10 +118,9 @@ def fold_bucket(task: BatchTask, bucket: int, records: pl.DataFrame, store: S3St
     marks.append(time.perf_counter())
     done = task.fold.fold(state, records)
     marks.append(time.perf_counter())
-    facts = done.facts
-    if task.first_complete_hour is not None:
-        facts = facts.filter(pl.col("window_start") >= task.first_complete_hour)
-    hours = write_facts(store, task.dataset, facts, Version(0, task.generation, task.batch), bucket)
+    facts, hours = 0, list[datetime]()
+    if task.dataset is not None:
+        facts, hours = _write_facts(task, task.dataset, done.facts, bucket, store)
     write_rejected(store, task, bucket, records, done.rejected)
     marks.append(time.perf_counter())
     body = task.fold.pack(done.state)
@@ -131,13 +137,24 @@ def fold_bucket(task: BatchTask, bucket: int, records: pl.DataFrame, store: S3St
         fact_hours=[int(hour.timestamp()) // 3600 for hour in hours],
         records=records.height,
         observations=done.observations,
-        facts=facts.height,
+        facts=facts,
         rejected=dict(sorted(done.rejected.group_by("reason").len().iter_rows())),
         seconds={
             name: round(end - start, 4)
             for name, start, end in zip(("load", "fold", "write", "state"), marks, marks[1:], strict=False)
         },
+        messages=list(done.messages),
+        live=dict(done.live) if done.live is not None else None,
     )
+
+
+def _write_facts(
+    task: BatchTask, dataset: DatasetSpec, facts: pl.DataFrame, bucket: int, store: S3Store
+) -> tuple[int, list[datetime]]:
+    if task.first_complete_hour is not None:
+        facts = facts.filter(pl.col("window_start") >= task.first_complete_hour)
+    hours = write_facts(store, dataset, facts, Version(0, task.generation, task.batch), bucket)
+    return facts.height, hours
 
 
 # Worker processes are reused, so the state a bucket wrote in the last batch is mostly still here. Keyed by
@@ -186,4 +203,5 @@ def _summaries(lines: Iterable[str]) -> list[BucketSummary]:
 def _from_json(fields: dict[str, Any]) -> BucketSummary:
     fields["pack"] = PackRef(**fields["pack"])
     fields["clocks"] = {name: SourceClock(*clock) for name, clock in fields["clocks"].items()}
+    fields["messages"] = [(key, value) for key, value in fields["messages"]]
     return BucketSummary(**fields)

@@ -19,8 +19,8 @@ from millrace.control.desired import read_desired
 from millrace.control.epochs import newest_epoch
 from millrace.control.status import DriverState, DriverStatus, write_status
 from millrace.store import ObjectStore
-from spark_apps.runtime.kafka_source import TopicOffsets
 from spark_apps.runtime.progress import Progress
+from spark_apps.runtime.sources import StreamSource
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +49,7 @@ class Reporter:
         self._progress = progress
         self._on_stop = on_stop
         self._on_fenced = on_fenced
-        self._topic: TopicOffsets | None = None
-        self._partitions = 0
+        self._source: StreamSource | None = None
         self._end_offsets: dict[str, int] = {}
         self._state: DriverState = "starting"
         self._fixed: dict[str, Any] = {
@@ -69,9 +68,9 @@ class Reporter:
         """Report at once, then every heartbeat."""
         self._thread.start()
 
-    def watch_topic(self, topic: TopicOffsets, partitions: int, generation: int) -> None:
-        """From now on report what waits in the topic."""
-        self._topic, self._partitions = topic, partitions
+    def watch(self, source: StreamSource, generation: int) -> None:
+        """From now on report what waits in the source."""
+        self._source = source
         self._fixed["generation"] = generation
 
     def now(self, state: DriverState) -> None:
@@ -105,8 +104,8 @@ class Reporter:
             self._wake.wait(self._spec.heartbeat.total_seconds())
 
     def _beat(self) -> None:
-        if self._topic is not None:
-            self._look_at_topic(self._topic)
+        if self._source is not None:
+            self._look_at(self._source)
         write_status(self._store, self._status())
         newest = newest_epoch(self._store, self._spec.name, known=self._epoch)
         if newest > self._epoch:
@@ -115,17 +114,13 @@ class Reporter:
         if desired is not None and desired.state == "stopped":
             self._on_stop(f"asked to stop by {desired.who}: {desired.why}")
 
-    def _look_at_topic(self, topic: TopicOffsets) -> None:
-        from confluent_kafka import KafkaException
-
+    def _look_at(self, source: StreamSource) -> None:
         try:
-            bounds = topic.bounds(self._partitions)
-        except KafkaException as error:
+            self._end_offsets = source.end_offsets() or {}
+        except ConnectionError as error:
             # The driver is alive all the same, and must say so: what waits is not known meanwhile.
-            log.warning("%s: Kafka does not say what waits: %s", self._spec.name, error)
+            log.warning("%s: %s", self._spec.name, error)
             self._end_offsets = {}
-            return
-        self._end_offsets = {partition: end for partition, (_, end) in bounds.items()}
         if self._lag() == 0:
             self._progress.idle()
 

@@ -33,8 +33,17 @@ class Reset:
     old_checkpoint: Path | None
 
 
-def reset_stream(store: ObjectStore, spec: StreamSpec, directory: Path, topic: TopicOffsets) -> Reset:
+def reset_stream(
+    store: ObjectStore,
+    spec: StreamSpec,
+    directory: Path,
+    topic: TopicOffsets,
+    lookback: timedelta | None,
+) -> Reset:
     """Begin a new generation without the old state. No driver of the stream may be running.
+
+    `lookback`: how far before the oldest open hour to begin; None: at the beginning of the topic, for a
+    transform that carries something since then.
 
     Raises BadConfiguration when Kafka no longer holds what the open hours need.
     """
@@ -46,28 +55,30 @@ def reset_stream(store: ObjectStore, spec: StreamSpec, directory: Path, topic: T
     known_hours = [*manifest.open_hours, manifest.sealed_before] if manifest else []
     open_hours = [hour for hour in known_hours if hour is not None]
     truncated = sorted(partition for partition, (begin, _) in held.items() if begin > 0)
-    if open_hours:
+    if open_hours and lookback is not None:
         first = as_datetime(min(open_hours) * HOUR)
-        offsets = topic.offsets_at(first - spec.max_gap - CLOCKS_DIFFER, partitions)
+        offsets = topic.offsets_at(first - lookback - CLOCKS_DIFFER, partitions)
         lost = [partition for partition in truncated if offsets[partition] <= held[partition][0]]
     else:
         lost = truncated
     if lost:
         raise BadConfiguration(
             f"{spec.name} cannot be reset: Kafka no longer holds topic {spec.topic}, partition(s) {', '.join(lost)}, "
-            f"back to {_need(first, spec)}, so the open hours could not be counted whole. The state as it is can "
+            f"back to {_need(first, lookback)}, so the open hours could not be counted whole. The state as it is can "
             "still be gone on from; lengthen the topic's retention for the next time"
         )
     old = _set_aside(directory)
-    parent = max(known_generations(store, spec.dataset), default=None)
+    parent = max(known_generations(store, spec.lineage), default=None)
     checkpoint = new_checkpoint(
         store, spec, directory, parent=parent, first_complete_hour=first, base=None, starting_offsets=offsets
     )
     return Reset(checkpoint.generation, first, offsets, old)
 
 
-def _need(first: datetime | None, spec: StreamSpec) -> str:
-    return f"{first - spec.max_gap - CLOCKS_DIFFER:%Y-%m-%d %H:%M} UTC" if first else "its beginning"
+def _need(first: datetime | None, lookback: timedelta | None) -> str:
+    if first is None or lookback is None:
+        return "its beginning"
+    return f"{first - lookback - CLOCKS_DIFFER:%Y-%m-%d %H:%M} UTC"
 
 
 def _set_aside(directory: Path) -> Path | None:

@@ -25,7 +25,7 @@ from millrace.publish.version import Version
 from millrace.settings import Settings
 from millrace.store import StoreUnavailable, open_store
 from spark_apps.runtime.batch_commit import next_commit
-from spark_apps.runtime.carried_state import CarriedState, StateConflict
+from spark_apps.runtime.carried_state import CarriedState, Manifest, StateConflict
 from spark_apps.runtime.checkpoint import Checkpoint, check_readable, open_checkpoint
 from spark_apps.runtime.clock import HOUR, as_datetime
 from spark_apps.runtime.errors import (
@@ -34,15 +34,17 @@ from spark_apps.runtime.errors import (
     Fenced,
     JvmGone,
     PoisonedBatch,
+    SinkUnavailable,
     StopRequested,
 )
-from spark_apps.runtime.kafka_source import TopicOffsets, check_still_held, read_topic, starting_offsets
 from spark_apps.runtime.keyed_fold import KeyedFold
 from spark_apps.runtime.micro_batch import BatchTask, run_micro_batch
+from spark_apps.runtime.outputs import Outputs
 from spark_apps.runtime.poison import FailureCount
 from spark_apps.runtime.progress import Progress
 from spark_apps.runtime.reporter import Reporter
 from spark_apps.runtime.session import start_session
+from spark_apps.runtime.sources import source_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -63,7 +65,12 @@ class StreamDriver:
     """One driver of one stream, from `run()` to its exit code."""
 
     def __init__(
-        self, spec: StreamSpec, dataset: DatasetSpec, settings: Settings, fold: KeyedFold, spec_revision: int
+        self,
+        spec: StreamSpec,
+        dataset: DatasetSpec | None,
+        settings: Settings,
+        fold: KeyedFold,
+        spec_revision: int,
     ) -> None:
         self._spec = spec
         self._dataset = dataset
@@ -97,19 +104,20 @@ class StreamDriver:
             on_fenced=self._fence,
         )
         reporter.start()
-        state, code, words = self._run_guarded(reporter)
+        state, code, words = self._run_guarded(reporter, epoch)
         reporter.end(state, code, words)
         log.log(
             logging.ERROR if code else logging.INFO, "%s: %s (exit %d)", self._spec.name, words or state, code
         )
         return code
 
-    def _run_guarded(self, reporter: Reporter) -> tuple[DriverState, int, str | None]:
+    def _run_guarded(self, reporter: Reporter, epoch: int) -> tuple[DriverState, int, str | None]:
         try:
-            self._run_query(reporter)
+            with Outputs(self._spec, self._settings, self._store, epoch) as outputs:
+                self._run_query(reporter, outputs)
         except DriverError as error:
             return ("fenced" if isinstance(error, Fenced) else "failed"), error.exit_code, str(error)
-        except (ConnectionError, StoreUnavailable) as error:
+        except (ConnectionError, StoreUnavailable, SinkUnavailable) as error:
             return "failed", CRASHED, str(error)
         except Exception as error:
             log.exception("%s: the driver failed", self._spec.name)
@@ -118,28 +126,26 @@ class StreamDriver:
             return "fenced", Fenced.exit_code, f"driver epoch {self._fenced_by} has taken over"
         return "stopped", 0, None
 
-    def _run_query(self, reporter: Reporter) -> None:
-        topic = TopicOffsets(self._settings.kafka, self._spec.topic)
-        partitions = topic.partitions()
+    def _run_query(self, reporter: Reporter, outputs: Outputs) -> None:
+        source = source_of(self._spec, self._settings)
         checkpoint = open_checkpoint(self._store, self._spec, self._home / "checkpoint")
         state = CarriedState(self._store, self._spec.name, checkpoint.generation)
         last = checkpoint.last_committed()
         resumed = checkpoint.base if last is None else state.manifest(last)
+        source.check(resumed.offsets if resumed is not None else None)
         if resumed is not None:
-            check_still_held(self._spec.topic, resumed.offsets, topic.bounds(partitions))
             check_readable(self._store, resumed, self._fold)
             self._progress.resumed(resumed.offsets)
         if last is not None:
             state.sweep(last)
-        reporter.watch_topic(topic, partitions, checkpoint.generation)
+        reporter.watch(source, checkpoint.generation)
         spark = start_session(self._spec, self._home / "scratch")
-        start = starting_offsets(self._spec.topic, partitions, checkpoint.starting_offsets)
-        records = read_topic(spark, self._spec, self._settings.kafka, start)
+        records = source.read(spark, checkpoint.starting_offsets)
         query = (
             records.writeStream.queryName(self._spec.name)
             .option("checkpointLocation", f"file://{checkpoint.spark_directory}")
             .trigger(processingTime=f"{int(self._spec.trigger.total_seconds() * 1000)} milliseconds")
-            .foreachBatch(self._committer(checkpoint, state, reporter))
+            .foreachBatch(self._committer(checkpoint, state, reporter, outputs))
             .start()
         )
         log.info("%s: running, generation %d", self._spec.name, checkpoint.generation)
@@ -176,7 +182,7 @@ class StreamDriver:
             raise self._failure
 
     def _committer(
-        self, checkpoint: Checkpoint, state: CarriedState, reporter: Reporter
+        self, checkpoint: Checkpoint, state: CarriedState, reporter: Reporter, outputs: Outputs
     ) -> Callable[[DataFrame, int], None]:
         failures = FailureCount(self._home / "failing-batch.json")
 
@@ -185,14 +191,18 @@ class StreamDriver:
                 self._failure = StopRequested()
                 raise self._failure
             try:
-                self._patiently(lambda: self._commit_batch(records, batch, checkpoint, state))
+                self._patiently(lambda: self._commit_batch(records, batch, checkpoint, state, outputs))
                 if self._progress.snapshot()["batches"] == 1:
                     reporter.nudge()
                 failures.clear()
             except (StateConflict, SealConflict) as error:
                 self._failure = Fenced(str(error))
                 raise self._failure from error
-            except (DriverError, StoreUnavailable) as error:  # neither says that the batch is bad
+            except (
+                DriverError,
+                StoreUnavailable,
+                SinkUnavailable,
+            ) as error:  # none says that the batch is bad
                 self._failure = error
                 raise
             except Exception as error:
@@ -203,7 +213,12 @@ class StreamDriver:
         return commit_batch
 
     def _commit_batch(
-        self, records: DataFrame, batch: int, checkpoint: Checkpoint, state: CarriedState
+        self,
+        records: DataFrame,
+        batch: int,
+        checkpoint: Checkpoint,
+        state: CarriedState,
+        outputs: Outputs,
     ) -> None:
         started = time.monotonic()
         committed = state.manifest(batch)
@@ -226,17 +241,21 @@ class StreamDriver:
             buckets=self._spec.buckets,
             packs=before.packs if before else {},
             first_complete_hour=checkpoint.first_complete_hour,
+            first_offset=_first_number(self._spec, before),
         )
         summaries = run_micro_batch(records, task)
         commit = next_commit(self._spec, checkpoint.generation, batch, before, summaries)
-        write_seals(
-            self._store,
-            self._dataset,
-            self._spec.name,
-            [_hour(hour) for hour in commit.sealing.hours],
-            Version(0, checkpoint.generation, batch),
-        )
+        outputs.send(summaries, generation=checkpoint.generation, batch=batch)
+        if self._dataset is not None:
+            write_seals(
+                self._store,
+                self._dataset,
+                self._spec.name,
+                [_hour(hour) for hour in commit.sealing.hours],
+                Version(0, checkpoint.generation, batch),
+            )
         state.commit(commit.manifest)
+        outputs.show(summaries, batch=batch)
         self._progress.batch_done(commit, summaries, time.monotonic() - started)
         for summary in summaries:
             log.debug(
@@ -251,10 +270,10 @@ class StreamDriver:
         for number in range(STORE_PATIENCE):
             try:
                 return attempt()
-            except StoreUnavailable as error:
+            except (StoreUnavailable, SinkUnavailable) as error:
                 if number == STORE_PATIENCE - 1 or self._stopping.is_set():
                     raise
-                log.warning("%s: the store does not answer, trying again: %s", self._spec.name, error)
+                log.warning("%s: store or sink does not answer, trying again: %s", self._spec.name, error)
                 self._stopping.wait(2**number)
         return None
 
@@ -281,6 +300,12 @@ def _poisoned(batch: int, times: int, error: BaseException) -> str:
     )
 
 
-def _hour(number: int) -> datetime:
+def _first_number(spec: StreamSpec, before: Manifest | None) -> int | None:
+    """The number of a batch's first record, for a source that has no offsets of its own."""
+    if spec.source.kind == "kafka":
+        return None
+    return before.offsets.get("0", 0) if before is not None else 0
 
+
+def _hour(number: int) -> datetime:
     return as_datetime(number * HOUR)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -46,6 +47,14 @@ class StationFold:
     """The station step behind the runtime's interface."""
 
     rules: StationRules
+
+    @property
+    def is_divisible(self) -> bool:
+        return True  # Kafka's key is the system, and no two systems meet
+
+    @property
+    def lookback(self) -> timedelta | None:
+        return timedelta(seconds=self.rules.max_gap)
 
     def empty(self) -> StationState:
         return StationState()
@@ -98,7 +107,8 @@ def movements(records: DataFrame, rules: StationRules) -> DataFrame:
 
     def history(table: pa.Table) -> pa.Table:
         fold = StationFold(rules)
-        return fold.fold(fold.empty(), ordered_records(table)).facts.to_arrow().cast(_FACTS)
+        facts = fold.fold(fold.empty(), ordered_records(table)).facts
+        return facts.to_arrow().cast(_FACTS)
 
     return records.select(columns).groupBy("key").applyInArrow(history, HOURLY_SUMMARY)
 

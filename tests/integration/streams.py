@@ -120,7 +120,12 @@ def make_stream(directory: Path, settings: Settings, kafka: str, **changes: obje
     source = PROJECT_ROOT / "catalog"
     topic = f"polls_{os.getpid()}_{directory.name.replace('-', '_').lower()}"
     streams = yaml.safe_load((source / "streams.yaml").read_text())
-    streams["station_hourly"] |= {"topic": topic, "trigger": "0ms", "heartbeat": "500ms", **changes}
+    streams["station_hourly"] |= {
+        "source": f"kafka://{topic}",
+        "trigger": "0ms",
+        "heartbeat": "500ms",
+        **changes,
+    }
     (catalog_dir / "streams.yaml").write_text(yaml.safe_dump({"station_hourly": streams["station_hourly"]}))
     (catalog_dir / "topics.yaml").write_text(yaml.safe_dump({topic: {"partitions": 1}}))
     (catalog_dir / "feeds.yaml").write_text("{}")

@@ -37,7 +37,9 @@ from tests.conftest import running, wait_until
 
 pytestmark = pytest.mark.stack
 
-SPEC = StreamSpec(name="bikes", app="fake_driver", topic="t", dataset="d", stop_within=timedelta(seconds=5))
+SPEC = StreamSpec(
+    name="bikes", app="fake_driver", source="kafka://t", dataset="d", stop_within=timedelta(seconds=5)
+)
 STARTS_WITHIN = 30.0
 
 

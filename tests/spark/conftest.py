@@ -22,7 +22,7 @@ def spark_settings(s3_settings: Settings) -> Settings:
 
 @pytest.fixture(scope="session")
 def spark(spark_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
-    spec = StreamSpec(name="tests", app="tests", topic="tests", dataset="tests", buckets=3)
+    spec = StreamSpec(name="tests", app="tests", source="kafka://tests", dataset="tests", buckets=3)
     kept = dict(os.environ)
     os.environ |= {
         "MILLRACE_S3_ENDPOINT": spark_settings.s3_endpoint or "",

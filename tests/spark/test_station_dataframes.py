@@ -57,7 +57,7 @@ def test_in_micro_batches_over_several_buckets_it_equals_the_oracle(
     spark: SparkSession, spark_settings: Settings
 ) -> None:
     store = open_store(spark_settings)
-    spec = StreamSpec(name="bucketed", app="x", topic="polls", dataset=DATASET.name, buckets=3)
+    spec = StreamSpec(name="bucketed", app="x", source="kafka://polls", dataset=DATASET.name, buckets=3)
     generation = create_generation(store, DATASET.name, parent=None, first_complete_hour=None).generation
     state = CarriedState(store, spec.name, generation)
     systems = [city(name, seed, 40) for seed, name in enumerate(["a", "b", "c", "d", "e"])]
@@ -91,7 +91,7 @@ def contents(summaries: list[BucketSummary]) -> list[dict[str, object]]:
 def test_records_that_the_state_already_holds_are_refused(
     spark: SparkSession, spark_settings: Settings
 ) -> None:
-    spec = StreamSpec(name="repeated", app="x", topic="polls", dataset=DATASET.name)
+    spec = StreamSpec(name="repeated", app="x", source="kafka://polls", dataset=DATASET.name)
     task = BatchTask(
         fold=StationFold(RULES), stream=spec.name, topic=spec.topic, dataset=DATASET, generation=1, batch=0,
         buckets=1, packs={},

@@ -11,7 +11,9 @@ from millrace.control.process import ProcessInfo, ProcessState
 from millrace.control.status import DriverStatus, StatusObservation
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-SPEC = StreamSpec(name="bikes", app="station_hourly", topic="station_polls", dataset="hourly_summary")
+SPEC = StreamSpec(
+    name="bikes", app="station_hourly", source="kafka://station_polls", dataset="hourly_summary"
+)
 
 
 def ago(seconds: float) -> datetime:

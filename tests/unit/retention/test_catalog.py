@@ -50,7 +50,13 @@ def test_a_slip_of_the_pen_deletes_nothing(value: str, words: str, tmp_path: Pat
 
 def test_another_retention_is_no_reason_to_restart_a_stream() -> None:
     def spec(state: str) -> StreamSpec:
-        fields = {"name": "s", "app": "a", "topic": "t", "dataset": "d", "retention": {"state": state}}
+        fields = {
+            "name": "s",
+            "app": "a",
+            "source": "kafka://t",
+            "dataset": "d",
+            "retention": {"state": state},
+        }
         return StreamSpec.model_validate(fields)
 
     assert differences(config_of(spec("10d")), config_of(spec("20d"))) == []

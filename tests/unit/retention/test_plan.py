@@ -207,7 +207,7 @@ def test_in_any_situation_every_hour_that_is_too_old_expires(found: DatasetFound
 
 def stream(**retention: timedelta | None) -> StreamSpec:
     kept = StreamRetention.model_validate({"state": 30 * DAY, "status": 30 * DAY} | retention)
-    return StreamSpec(name="bikes", app="a", topic="t", dataset="d", retention=kept)
+    return StreamSpec(name="bikes", app="a", source="kafka://t", dataset="d", retention=kept)
 
 
 def test_only_state_of_earlier_generations_goes_and_none_that_is_still_named() -> None:

@@ -36,7 +36,7 @@ DATASET = PLAIN.model_copy(
 STREAM = StreamSpec(
     name="counter",
     app="a",
-    topic="t",
+    source="kafka://t",
     dataset=DATASET.name,
     retention=StreamRetention(state=7 * DAY, status=7 * DAY, rejected=7 * DAY),
 )

@@ -8,7 +8,7 @@ from spark_apps.runtime.micro_batch import BucketSummary
 from spark_apps.runtime.poison import FailureCount
 from spark_apps.runtime.progress import Progress
 
-SPEC = StreamSpec(name="s", app="s", topic="t", dataset="d", buckets=2, late_by=timedelta(hours=2))
+SPEC = StreamSpec(name="s", app="s", source="kafka://t", dataset="d", buckets=2, late_by=timedelta(hours=2))
 HOUR = 3600
 
 

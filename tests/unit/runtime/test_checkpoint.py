@@ -14,7 +14,7 @@ from spark_apps.runtime.kafka_source import check_still_held, starting_offsets
 from spark_apps.transforms.station_fold import StationFold
 from spark_apps.transforms.stations import StationRules, StationState
 
-SPEC = StreamSpec(name="s", app="s", topic="t", dataset="d")
+SPEC = StreamSpec(name="s", app="s", source="kafka://t", dataset="d")
 
 
 def committed(store: MemoryStore, body: bytes = b"state", generation: int = 1, **fields: object) -> Manifest:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
 
 from millrace.catalog import StreamSpec
 from millrace.control.desired import DesiredState, write_desired
@@ -16,7 +15,7 @@ from spark_apps.runtime.progress import Progress
 from spark_apps.runtime.reporter import Reporter
 from tests.conftest import wait_until
 
-SPEC = StreamSpec(name="s", app="s", topic="t", dataset="d", heartbeat=timedelta(milliseconds=20))
+SPEC = StreamSpec(name="s", app="s", source="kafka://t", dataset="d", heartbeat=timedelta(milliseconds=20))
 
 
 class Topic:
@@ -25,10 +24,10 @@ class Topic:
     def __init__(self) -> None:
         self.away = False
 
-    def bounds(self, partitions: int) -> dict[str, tuple[int, int]]:
+    def end_offsets(self) -> dict[str, int]:
         if self.away:
-            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
-        return {"0": (0, 7)}
+            raise ConnectionError("Kafka does not say what waits")
+        return {"0": 7}
 
 
 class Heard:
@@ -48,7 +47,7 @@ def start(store: MemoryStore, topic: Topic) -> tuple[Reporter, Heard]:
         on_stop=heard.stops.append,
         on_fenced=heard.fences.append,
     )
-    reporter.watch_topic(topic, 1, 1)  # type: ignore[arg-type]
+    reporter.watch(topic, 1)  # type: ignore[arg-type]
     reporter.start()
     reporter.now("running")
     return reporter, heard

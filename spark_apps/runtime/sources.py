@@ -1,0 +1,147 @@
+"""The sources that a catalog entry can name, all giving the same columns (see keyed_fold.RECORDS).
+
+Kafka has offsets of its own. The records of the others are numbered from 0 by the stream itself, in the order
+in which they are read; what waits in them is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from millrace.catalog import StreamSpec
+from millrace.settings import Settings
+from spark_apps.runtime.errors import BadConfiguration
+from spark_apps.runtime.kafka_source import TopicOffsets, check_still_held, read_topic, starting_offsets
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+class StreamSource(Protocol):
+    """Where the records of a driver's query come from."""
+
+    def check(self, resumed: Mapping[str, int] | None) -> None:
+        """Raises BadConfiguration when the source cannot go on from these offsets."""
+        ...
+
+    def end_offsets(self) -> dict[str, int] | None:
+        """Partition to the next offset to be written; None when the source has none. May raise ConnectionError."""
+        ...
+
+    def read(self, spark: SparkSession, starting: Mapping[str, int] | None) -> DataFrame:
+        """key, value, partition, offset, timestamp; `starting`: from where, None: from the beginning."""
+        ...
+
+
+def source_of(spec: StreamSpec, settings: Settings) -> StreamSource:
+    """The source that the catalog names. Raises BadConfiguration, and ConnectionError when Kafka is away."""
+    match spec.source.kind:
+        case "kafka":
+            return KafkaSource(spec, settings.kafka)
+        case "socket":
+            return SocketSource(spec)
+        case "files":
+            return FilesSource(spec)
+        case "rate":
+            return RateSource(spec)
+
+
+class KafkaSource:
+    """A topic. Its number of partitions is asked once: it is fixed."""
+
+    def __init__(self, spec: StreamSpec, bootstrap: str) -> None:
+        self._spec, self._bootstrap = spec, bootstrap
+        self._offsets = TopicOffsets(bootstrap, spec.topic)
+        self._partitions = self._offsets.partitions()
+
+    def check(self, resumed: Mapping[str, int] | None) -> None:
+        if resumed is not None:
+            check_still_held(self._spec.topic, resumed, self._offsets.bounds(self._partitions))
+
+    def end_offsets(self) -> dict[str, int] | None:
+        from confluent_kafka import KafkaException
+
+        try:
+            bounds = self._offsets.bounds(self._partitions)
+        except KafkaException as error:
+            raise ConnectionError(f"Kafka does not say what waits: {error}") from error
+        return {partition: end for partition, (_, end) in bounds.items()}
+
+    def read(self, spark: SparkSession, starting: Mapping[str, int] | None) -> DataFrame:
+        start = starting_offsets(self._spec.topic, self._partitions, starting)
+        return read_topic(spark, self._spec, self._bootstrap, start)
+
+
+class _Numbered:
+    """A source without offsets; a driver goes on counting where the state stopped."""
+
+    def __init__(self, spec: StreamSpec) -> None:
+        self._spec = spec
+
+    def check(self, resumed: Mapping[str, int] | None) -> None:
+        """Nothing to check: where it goes on is not the state's business."""
+
+    def end_offsets(self) -> dict[str, int] | None:
+        return None
+
+
+class SocketSource(_Numbered):
+    """Lines from a TCP server, such as `nc -lk 9999`. It cannot be read again: a crash loses what was on its way."""
+
+    def read(self, spark: SparkSession, starting: Mapping[str, int] | None) -> DataFrame:  # noqa: ARG002
+        host, port = self._spec.source.host_and_port
+        lines = (
+            spark.readStream.format("socket")
+            .option("host", host)
+            .option("port", port)
+            .option("includeTimestamp", "true")
+            .load()
+        )
+        return lines.selectExpr(
+            "CAST(NULL AS binary) AS key",
+            "CAST(value AS binary) AS value",
+            "0 AS partition",
+            "CAST(NULL AS bigint) AS offset",
+            "timestamp",
+        )
+
+
+class FilesSource(_Numbered):
+    """The lines of the files of a directory, a file per micro-batch, oldest first; their time is the file's."""
+
+    def read(self, spark: SparkSession, starting: Mapping[str, int] | None) -> DataFrame:  # noqa: ARG002
+        directory = Path(self._spec.source.address).expanduser()
+        if not directory.is_dir():
+            raise BadConfiguration(
+                f"catalog/streams.yaml: {self._spec.name}.source: {directory} is not a directory"
+            )
+        lines = spark.readStream.format("text").option("maxFilesPerTrigger", 1).load(str(directory))
+        return lines.selectExpr(
+            "CAST(NULL AS binary) AS key",
+            "CAST(value AS binary) AS value",
+            "0 AS partition",
+            # Replaced by the record's number; a large file comes in blocks, and this keeps them in order.
+            "_metadata.file_block_start + monotonically_increasing_id() % 8589934592 AS offset",
+            "_metadata.file_modification_time AS timestamp",
+        )
+
+
+class RateSource(_Numbered):
+    """So many numbered rows per micro-batch, the same on every run: for trying a transform out."""
+
+    def read(self, spark: SparkSession, starting: Mapping[str, int] | None) -> DataFrame:  # noqa: ARG002
+        rows = (
+            spark.readStream.format("rate-micro-batch")
+            .option("rowsPerBatch", self._spec.source.address)
+            .option("numPartitions", 1)
+            .load()
+        )
+        return rows.selectExpr(
+            "CAST(NULL AS binary) AS key",
+            "CAST(CAST(value AS string) AS binary) AS value",
+            "0 AS partition",
+            "value AS offset",
+            "timestamp",
+        )
