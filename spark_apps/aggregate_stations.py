@@ -20,9 +20,10 @@ from millrace.publish.codec import decode_hour, empty_hour, encode_hour
 from millrace.publish.hour import VERSION, HourState, join, newest_rows
 from millrace.publish.layout import published_key
 from millrace.publish.version import Version
+from spark_apps.transforms.event_time import HOUR
 from spark_apps.transforms.polls import POLLS
 from spark_apps.transforms.station_fold import hourly_summary
-from spark_apps.transforms.stations import HOUR, StationRules, StationState, open_since, step
+from spark_apps.transforms.stations import StationRules, StationState, open_since, step
 
 POLLS_PER_STEP = 500
 GENERATION = 1

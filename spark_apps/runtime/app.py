@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from millrace import settings
 from millrace.catalog import CatalogError, StreamSpec, explained, load_catalog
@@ -22,6 +22,12 @@ from millrace.settings import SettingsError
 from spark_apps.runtime.keyed_fold import KeyedFold
 
 Options = TypeVar("Options", bound=BaseModel)
+
+
+class NoOptions(BaseModel):
+    """For an app that needs none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def options_of(spec: StreamSpec, model: type[Options]) -> Options:

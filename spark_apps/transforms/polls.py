@@ -23,6 +23,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.json as pj
 
+from spark_apps.transforms.event_time import rejections
+from spark_apps.transforms.text import decoded
+
 SCHEMA_VERSION = 1
 LATEST_TIME = 253_402_300_799
 """9999-12-31T23:59:59Z: what datetime types can hold."""
@@ -49,7 +52,6 @@ POLLS: dict[str, pl.DataType | type[pl.DataType]] = {
     "end_of_input": pl.Boolean,
     "stations": STATIONS,
 }
-REJECTED = {"row": pl.UInt32, "reason": pl.String, "detail": pl.String}
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,12 @@ def parse_polls(values: Sequence[bytes | None], keys: pl.Series, kafka_at: pl.Se
     unusable = [row for row, line in enumerate(lines) if not line]
     rejected = [(row, *diagnose(values[row])) for row in sorted([*unparsed, *unusable])]
     if not tables:
-        return ParsedPolls(pl.DataFrame(schema=POLLS), _rejections(rejected))
+        return ParsedPolls(pl.DataFrame(schema=POLLS), rejections(rejected))
     frame = pl.DataFrame(pl.from_arrow(pa.concat_tables([table for _, table in tables]))).with_columns(
         row=pl.Series([row for rows, _ in tables for row in rows], dtype=pl.UInt32)
     )
     frame = frame.with_columns(
-        key=keys.gather(frame["row"]).cast(pl.String, strict=False),
+        key=decoded(keys.gather(frame["row"])),
         kafka_at=kafka_at.gather(frame["row"]),
         end_of_input=pl.col("kind") == "end_of_input",
     )
@@ -89,7 +91,7 @@ def parse_polls(values: Sequence[bytes | None], keys: pl.Series, kafka_at: pl.Se
         )
         rejected.append((row, reason, detail))
     polls = checked.filter(pl.col("reason").is_null()).select(list(POLLS)).sort("row")
-    return ParsedPolls(polls, _rejections(rejected))
+    return ParsedPolls(polls, rejections(rejected))
 
 
 def diagnose(value: bytes | None) -> tuple[str, str]:
@@ -204,7 +206,3 @@ def _bad_stations(frame: pl.DataFrame) -> pl.DataFrame:
         (pl.col("station_id").fill_null("") == "") | pl.col("bikes").is_null() | (pl.col("bikes") < 0)
     )
     return bad.select("row", bad_station=pl.lit("bad_station")).unique()
-
-
-def _rejections(rows: list[tuple[int, str, str]]) -> pl.DataFrame:
-    return pl.DataFrame(sorted(rows), schema=REJECTED, orient="row")

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pyarrow as pa
 
-from spark_apps.runtime.clock import SourceClock
 from spark_apps.runtime.keyed_fold import RECORDS, Folded
+from spark_apps.transforms.event_time import clocks, window_columns
 from spark_apps.transforms.polls import parse_polls
 from spark_apps.transforms.station_pack import pack, unpack
-from spark_apps.transforms.stations import HOUR, StationRules, StationState, step
+from spark_apps.transforms.stations import StationRules, StationState, step
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -66,10 +66,7 @@ class StationFold:
             state=done.state,
             facts=hourly_summary(done.facts),
             rejected=pl.concat([parsed.rejected, done.rejected]).sort("row"),
-            clocks={
-                system: SourceClock(newest_at, heard_at, ended)
-                for system, newest_at, heard_at, ended in done.state.systems.iter_rows()
-            },
+            clocks=clocks(done.state.systems),
             observations=int(parsed.polls["stations"].list.len().sum() or 0),
         )
 
@@ -82,12 +79,10 @@ class StationFold:
 
 def hourly_summary(totals: pl.DataFrame) -> pl.DataFrame:
     """Totals by hour number as rows of the dataset `hourly_summary` (times are microseconds UTC)."""
-    start = pl.col("hour") * HOUR
     return totals.select(
         "system_id",
         "station_id",
-        window_start=_time(start),
-        window_end=_time(start + HOUR),
+        **window_columns(pl.col("hour")),
         total_rental="total_rental",
         total_return="total_return",
         observations="observations",

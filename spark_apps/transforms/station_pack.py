@@ -8,15 +8,12 @@ import struct
 
 import polars as pl
 
+from spark_apps.transforms.frame_pack import StateSchemaError, to_ipc
 from spark_apps.transforms.observation_log import Chunk
 from spark_apps.transforms.stations import SYSTEMS, TOTALS, StationState
 
 STATE_SCHEMA = 1
 _LENGTHS = struct.Struct("<III")
-
-
-class StateSchemaError(ValueError):
-    """The state was written by a newer version of the transform."""
 
 
 def pack(state: StationState) -> bytes:
@@ -25,7 +22,7 @@ def pack(state: StationState) -> bytes:
         "schema": STATE_SCHEMA,
         "chunks": [[chunk.rows, len(chunk.body), dict(chunk.last_seen)] for chunk in state.log],
     }
-    parts = [json.dumps(header, separators=(",", ":")).encode(), _ipc(state.systems), _ipc(state.totals)]
+    parts = [json.dumps(header, separators=(",", ":")).encode(), to_ipc(state.systems), to_ipc(state.totals)]
     return b"".join([_LENGTHS.pack(*map(len, parts)), *parts, *(chunk.body for chunk in state.log)])
 
 
@@ -52,9 +49,3 @@ def unpack(body: bytes) -> StationState:
         totals=pl.read_ipc(io.BytesIO(parts[2])).select(list(TOTALS)),
         log=tuple(chunks),
     )
-
-
-def _ipc(frame: pl.DataFrame) -> bytes:
-    body = io.BytesIO()
-    frame.rechunk().write_ipc(body, compression="zstd")
-    return body.getvalue()

@@ -16,12 +16,8 @@ from datetime import timedelta
 import polars as pl
 
 from spark_apps.transforms import observation_log
+from spark_apps.transforms.event_time import HOUR, REJECTED, advance, judge, sources_schema
 from spark_apps.transforms.observation_log import OBSERVATIONS, ObservationLog
-from spark_apps.transforms.polls import REJECTED
-
-HOUR = 3600
-FUTURE = 300
-"""Seconds by which a poll may be dated after its arrival in Kafka: clocks differ, but not by more."""
 
 STATION = ["system_id", "station_id"]
 TOTALS = {
@@ -36,12 +32,7 @@ TOTALS = {
     "bikes_at_end": pl.Int64,
 }
 COUNTS = ["total_rental", "total_return", "observations", "gaps"]
-SYSTEMS = {
-    "system_id": pl.String,
-    "newest_at": pl.Int64,  # newest accepted observed_at, epoch seconds UTC
-    "heard_at": pl.Int64,  # newest Kafka timestamp, epoch milliseconds UTC
-    "ended": pl.Boolean,  # its input has ended
-}
+SYSTEMS = sources_schema("system_id")
 
 
 @dataclass(frozen=True)
@@ -81,7 +72,14 @@ class StationStep:
 
 def step(state: StationState, polls: pl.DataFrame, rules: StationRules) -> StationStep:
     """Fold polls (see polls.py, in the order of each system's offsets) into the state."""
-    judged = _judge(state, polls, rules)
+    judged = judge(
+        polls,
+        state.systems,
+        late_by=rules.late_by,
+        source="system_id",
+        time="observed_at",
+        what="poll",
+    )
     accepted = judged.filter(pl.col("reason").is_null())
     fresh = (
         accepted.filter(~pl.col("end_of_input"))
@@ -92,7 +90,7 @@ def step(state: StationState, polls: pl.DataFrame, rules: StationRules) -> Stati
         .select(list(OBSERVATIONS))
     )
     totals, facts, news = _count(state, fresh, rules)
-    systems = _advance(state.systems, accepted)
+    systems = advance(state.systems, accepted, source="system_id", time="observed_at")
     oldest = open_since(systems, rules)
     return StationStep(
         state=StationState(
@@ -103,46 +101,6 @@ def step(state: StationState, polls: pl.DataFrame, rules: StationRules) -> Stati
         facts=facts.sort("system_id", "hour", "station_id"),
         rejected=judged.filter(pl.col("reason").is_not_null()).select(list(REJECTED)),
     )
-
-
-def _judge(state: StationState, polls: pl.DataFrame, rules: StationRules) -> pl.DataFrame:
-    """The polls with `reason`: null, future or too_late. An end of input is never late.
-
-    Too late is measured against the messages before it, not against a watermark that moves at the end of
-    a micro-batch, so where one batch ends and the next begins makes no difference.
-    """
-    is_future = pl.col("observed_at") * 1000 > pl.col("kafka_at") + FUTURE * 1000
-    judged = polls.join(
-        state.systems.select("system_id", "newest_at"), on="system_id", how="left", maintain_order="left"
-    ).with_columns(future=is_future)
-    time = pl.when(~pl.col("future") & ~pl.col("end_of_input")).then(pl.col("observed_at"))
-    judged = judged.with_columns(
-        newest_before=pl.max_horizontal("newest_at", time.cum_max().forward_fill().shift(1).over("system_id"))
-    )
-    oldest = pl.col("newest_before") - rules.late_by
-    reason = (
-        pl.when(pl.col("end_of_input"))
-        .then(None)
-        .when("future")
-        .then(pl.lit("future"))
-        .when((pl.col("observed_at") < oldest).fill_null(False))
-        .then(pl.lit("too_late"))
-    )
-    detail = (
-        pl.when(reason == "future")
-        .then(
-            pl.format("{} s after its arrival in Kafka", pl.col("observed_at") - pl.col("kafka_at") // 1000)
-        )
-        .when(reason == "too_late")
-        .then(
-            pl.format(
-                "{} s older than the newest poll of its system; {} s are allowed",
-                pl.col("newest_before") - pl.col("observed_at"),
-                rules.late_by,
-            )
-        )
-    )
-    return judged.with_columns(reason=reason, detail=detail)
 
 
 def _count(
@@ -250,21 +208,6 @@ def _in_order(points: pl.DataFrame) -> pl.DataFrame:
 def _newest_rows(totals: pl.DataFrame) -> pl.DataFrame:
     """Per station, its row of the latest hour. `totals` are sorted by station and hour."""
     return totals.sort(*STATION, "hour").unique(subset=STATION, keep="last", maintain_order=True)
-
-
-def _advance(systems: pl.DataFrame, accepted: pl.DataFrame) -> pl.DataFrame:
-    """The systems' clocks after the accepted polls; a system that speaks again has not ended."""
-    heard = accepted.group_by("system_id", maintain_order=True).agg(
-        newest_at=pl.col("observed_at").filter(~pl.col("end_of_input")).max(),
-        heard_at=pl.col("kafka_at").max(),
-        ended=pl.col("end_of_input").last(),
-    )
-    return (
-        pl.concat([systems, heard.select(list(SYSTEMS))])
-        .group_by("system_id", maintain_order=True)
-        .agg(pl.col("newest_at").max(), pl.col("heard_at").max(), pl.col("ended").last())
-        .sort("system_id")
-    )
 
 
 def open_since(systems: pl.DataFrame, rules: StationRules) -> dict[str, int]:
