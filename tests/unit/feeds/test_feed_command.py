@@ -1,12 +1,15 @@
 import pytest
 from typer.testing import CliRunner
 
-from millrace.commands.feed import BAD_CONFIGURATION, app
+from millrace.commands.feed import app
+from millrace.commands.feed_run import BAD_CONFIGURATION
 
 runner = CliRunner()
 
 
-@pytest.mark.parametrize("command", ["run", "list", "city", "gbfs", "seoul", "replay"])
+@pytest.mark.parametrize(
+    "command", ["run", "list", "city", "gbfs", "seoul", "replay", "orders", "orders-replay"]
+)
 def test_every_command_explains_itself(command: str) -> None:
     answer = runner.invoke(app, [command, "--help"])
     assert answer.exit_code == 0
