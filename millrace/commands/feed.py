@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from millrace.commands import feed_orders
+from millrace.commands import feed_orders, feed_posts
 from millrace.commands.feed_run import Kafka, Once, errors_in_one_line, load, run, run_by_hand
 
 app = typer.Typer(
@@ -159,3 +159,4 @@ def run_replay(
 
 app.command("orders")(feed_orders.run_orders)
 app.command("orders-replay")(feed_orders.run_orders_replay)
+app.add_typer(feed_posts.app, name="posts")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from millrace.feeds.option_types import FeedOptions
 from millrace.feeds.options import CityOptions, GbfsOptions, ReplayOptions, SeoulOptions
 from millrace.feeds.orders.options import OrdersOptions, OrdersReplayOptions
+from millrace.feeds.posts.options import PostsDemoOptions, TweetsOptions
 
 
 @dataclass(frozen=True)
@@ -28,4 +29,6 @@ KINDS: dict[str, Kind] = {
     "replay": Kind(ReplayOptions, "millrace.feeds.replay", "station_polls"),
     "orders": Kind(OrdersOptions, "millrace.feeds.orders.feed", "orders"),
     "orders_replay": Kind(OrdersReplayOptions, "millrace.feeds.orders.replay", "orders"),
+    "posts_demo": Kind(PostsDemoOptions, "millrace.feeds.posts.demo_feed", "posts"),
+    "tweets": Kind(TweetsOptions, "millrace.feeds.posts.tweets_feed", "posts"),
 }

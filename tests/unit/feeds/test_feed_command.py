@@ -8,10 +8,10 @@ runner = CliRunner()
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "list", "city", "gbfs", "seoul", "replay", "orders", "orders-replay"]
+    "command", ["run", "list", "city", "gbfs", "seoul", "replay", "orders", "orders-replay", "posts"]
 )
 def test_every_command_explains_itself(command: str) -> None:
-    answer = runner.invoke(app, [command, "--help"])
+    answer = runner.invoke(app, [*command.split(), "--help"])
     assert answer.exit_code == 0
     assert "Usage" in answer.output
     assert len(answer.output.splitlines()) > 8

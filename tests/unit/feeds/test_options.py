@@ -11,7 +11,7 @@ from millrace.feeds.options import CityOptions
 from millrace.feeds.validate import parse_options, validate_feed
 from millrace.settings import PROJECT_ROOT, load
 
-EXAMPLES = {"bay_area", "seoul", "recorded", "orders_recorded"}
+EXAMPLES = {"bay_area", "seoul", "recorded", "orders_recorded", "tweets"}
 CATALOG = load_catalog(PROJECT_ROOT / "catalog")
 
 
@@ -59,6 +59,8 @@ def test_the_commented_examples_of_the_catalog_work_when_uncommented(tmp_path: P
         (spec("orders", totel=1), r"mine\.options\.totel is not known .* seed, rate, total"),
         (spec("orders_replay"), r"mine\.options\.file is missing"),
         (spec("orders_replay", file="a", rate="slow"), r"mine\.options\.rate: .*valid number.*found 'slow'"),
+        (spec("posts_demo", total=0), r"mine\.options\.total: .*greater than or equal to 1"),
+        (spec("tweets", file="a", times="never"), r"mine\.options\.times: .*'recorded' or 'now'"),
         (spec("replay", files=[]), r"mine\.options\.files: "),
         (spec("replay", files=["a"], speed=0), r"mine\.options\.speed: "),
     ],
