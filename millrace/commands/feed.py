@@ -160,3 +160,4 @@ def run_replay(
 app.command("orders")(feed_orders.run_orders)
 app.command("orders-replay")(feed_orders.run_orders_replay)
 app.add_typer(feed_posts.app, name="posts")
+app.command("lines")(feed_posts.run_lines)

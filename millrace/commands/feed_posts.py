@@ -56,3 +56,34 @@ def run_tweets(
     """
     options = {"file": str(file), "speed": speed, "times": "now" if now else "recorded", "again": again}
     run_by_hand("tweets", options, kafka, once=False)
+
+
+@app.command("socket")
+def run_socket(
+    address: Annotated[
+        str, typer.Argument(metavar="HOST:PORT", help="Where `nc -lk 9999` or the like listens.")
+    ],
+    user_id: Annotated[str, typer.Option(help="Whose the posts are.")] = "socket",
+    kafka: Kafka = None,
+    once: Once = False,
+) -> None:
+    """Every line of a TCP socket as a post, dated when it was read. Connects again when the other side goes away.
+
+    What the other side sends while nothing is connected is lost: a socket cannot replay.
+    """
+    options = {"address": address, "form": "post", "user_id": user_id}
+    run_by_hand("socket", options, kafka, once, topic="posts")
+
+
+def run_lines(
+    address: Annotated[
+        str, typer.Argument(metavar="HOST:PORT", help="Where `nc -lk 9999` or the like listens.")
+    ] = "localhost:9999",
+    kafka: Kafka = None,
+    once: Once = False,
+) -> None:
+    """Every line of a TCP socket to topic `lines`, from where a stream can read it again, unlike from the socket.
+
+    What the other side sends while nothing is connected is lost.
+    """
+    run_by_hand("socket", {"address": address, "form": "line"}, kafka, once)

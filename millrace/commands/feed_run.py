@@ -22,7 +22,9 @@ Kafka = Annotated[
 Once = Annotated[bool, typer.Option("--once", help="Do what is due now, then end.")]
 
 
-def run_by_hand(kind: str, options: dict[str, Any], kafka: str | None, once: bool) -> None:
+def run_by_hand(
+    kind: str, options: dict[str, Any], kafka: str | None, once: bool, topic: str | None = None
+) -> None:
     from millrace.catalog import CatalogError, FeedSpec
     from millrace.feeds.kinds import KINDS
     from millrace.feeds.validate import validate_feed
@@ -30,7 +32,7 @@ def run_by_hand(kind: str, options: dict[str, Any], kafka: str | None, once: boo
     """Run a feed that is not in the catalog; its options come from the command line, and so do their errors."""
     with errors_in_one_line():
         settings, catalog = load(kafka)
-        spec = FeedSpec(name=f"{kind}_by_hand", kind=kind, topic=KINDS[kind].topic, options=options)
+        spec = FeedSpec(name=f"{kind}_by_hand", kind=kind, topic=topic or KINDS[kind].topic, options=options)
         try:
             validate_feed(spec)
         except CatalogError as error:

@@ -11,6 +11,7 @@ from millrace.feeds.option_types import FeedOptions
 from millrace.feeds.options import CityOptions, GbfsOptions, ReplayOptions, SeoulOptions
 from millrace.feeds.orders.options import OrdersOptions, OrdersReplayOptions
 from millrace.feeds.posts.options import PostsDemoOptions, TweetsOptions
+from millrace.feeds.socket.options import SocketOptions
 
 
 @dataclass(frozen=True)
@@ -31,4 +32,5 @@ KINDS: dict[str, Kind] = {
     "orders_replay": Kind(OrdersReplayOptions, "millrace.feeds.orders.replay", "orders"),
     "posts_demo": Kind(PostsDemoOptions, "millrace.feeds.posts.demo_feed", "posts"),
     "tweets": Kind(TweetsOptions, "millrace.feeds.posts.tweets_feed", "posts"),
+    "socket": Kind(SocketOptions, "millrace.feeds.socket.feed", "lines"),
 }

@@ -61,6 +61,11 @@ def test_the_commented_examples_of_the_catalog_work_when_uncommented(tmp_path: P
         (spec("orders_replay", file="a", rate="slow"), r"mine\.options\.rate: .*valid number.*found 'slow'"),
         (spec("posts_demo", total=0), r"mine\.options\.total: .*greater than or equal to 1"),
         (spec("tweets", file="a", times="never"), r"mine\.options\.times: .*'recorded' or 'now'"),
+        (
+            spec("socket", address="localhost"),
+            r"mine\.options\.address: it is not an address such as localhost:9999",
+        ),
+        (spec("socket", form="word"), r"mine\.options\.form: .*'line' or 'post'"),
         (spec("replay", files=[]), r"mine\.options\.files: "),
         (spec("replay", files=["a"], speed=0), r"mine\.options\.speed: "),
     ],
