@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from millrace.catalog import Catalog, FeedSpec
-    from millrace.settings import Settings
+from millrace.commands import feed_orders, feed_posts
+from millrace.commands.feed_run import Kafka, Once, errors_in_one_line, load, run, run_by_hand
 
 app = typer.Typer(
-    help="Bring records to Kafka: a simulated city, real bike-sharing systems, recorded data.",
+    help="Bring records to Kafka: bike stations, orders, posts, lines of text; real, recorded or made up.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-
-STOPPED_EARLY = 1
-BAD_CONFIGURATION = 2
-
-Kafka = Annotated[
-    str | None,
-    typer.Option("--kafka", help="Bootstrap servers; else MILLRACE_KAFKA, else the local stack."),
-]
-Once = Annotated[bool, typer.Option("--once", help="Do what is due now, then end.")]
 
 
 @app.command("run")
@@ -48,10 +36,10 @@ def run_named(
     """
     from millrace.feeds.choice import default_feed, feed_from_text
 
-    with _errors_in_one_line():
-        settings, catalog = _load(kafka)
+    with errors_in_one_line():
+        settings, catalog = load(kafka)
         spec = default_feed(settings, catalog) if name == "default" else feed_from_text(name, catalog)
-        _run(spec, settings, catalog, once)
+        run(spec, settings, catalog, once)
 
 
 @app.command("list")
@@ -62,8 +50,8 @@ def list_feeds() -> None:
 
     from millrace.feeds.choice import default_feed
 
-    with _errors_in_one_line():
-        settings, catalog = _load(None)
+    with errors_in_one_line():
+        settings, catalog = load(None)
         chosen = default_feed(settings, catalog)
         table = Table("feed", "kind", "topic", "options", "what it is", box=None, header_style="bold")
         for spec in [*catalog.feeds.values(), *([] if chosen.name in catalog.feeds else [chosen])]:
@@ -100,7 +88,7 @@ def run_city(
         "timezone": timezone,
         "system_id": system_id,
     }
-    _run_by_hand("city", options, kafka, once)
+    run_by_hand("city", options, kafka, once)
 
 
 @app.command("gbfs")
@@ -121,7 +109,7 @@ def run_gbfs(
     if system_id is not None and len(urls) > 1:
         raise typer.BadParameter("--system-id is for a single URL", param_hint="--system-id")
     systems = [{"url": url, "system_id": system_id} for url in urls]
-    _run_by_hand("gbfs", {"systems": systems, "interval": interval, "language": language}, kafka, once)
+    run_by_hand("gbfs", {"systems": systems, "interval": interval, "language": language}, kafka, once)
 
 
 @app.command("seoul")
@@ -135,7 +123,7 @@ def run_seoul(
 
     Needs a key in the environment: SEOUL_API_KEY. It is free at data.seoul.go.kr, and is never printed.
     """
-    _run_by_hand("seoul", {"interval": interval, "system_id": system_id}, kafka, once)
+    run_by_hand("seoul", {"interval": interval, "system_id": system_id}, kafka, once)
 
 
 @app.command("replay")
@@ -166,70 +154,10 @@ def run_replay(
         "speed": speed,
         "times": "now" if now else "recorded",
     }
-    _run_by_hand("replay", options, kafka, once=False)
+    run_by_hand("replay", options, kafka, once=False)
 
 
-Kind = Literal["city", "gbfs", "seoul", "replay"]
-
-
-def _run_by_hand(kind: Kind, options: dict[str, Any], kafka: str | None, once: bool) -> None:
-    from millrace.catalog import CatalogError, FeedSpec
-    from millrace.feeds.choice import TOPIC
-    from millrace.feeds.options import validate_feed
-
-    with _errors_in_one_line():
-        settings, catalog = _load(kafka)
-        spec = FeedSpec(name=f"{kind}_by_hand", kind=kind, topic=TOPIC, options=options)
-        try:
-            validate_feed(spec)
-        except CatalogError as error:
-            raise CatalogError(str(error).replace(f"feeds.yaml: {spec.name}.options.", "--")) from None
-        _run(spec, settings, catalog, once)
-
-
-def _load(kafka: str | None) -> tuple[Settings, Catalog]:
-    from dataclasses import replace
-
-    from millrace import settings
-    from millrace.catalog import load_catalog
-
-    found = settings.load()
-    if kafka:
-        found = replace(found, kafka=kafka)
-    return found, load_catalog(found.catalog_dir)
-
-
-def _run(spec: FeedSpec, settings: Settings, catalog: Catalog, once: bool) -> None:
-    import logging
-    import time
-
-    from millrace.feeds.run import run_feed
-
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s")
-    logging.Formatter.converter = time.gmtime
-    logging.Formatter.default_msec_format = "%s.%03dZ"
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # its INFO is a line with the URL per request
-    run_feed(spec, settings, catalog, once=once)
-
-
-@contextmanager
-def _errors_in_one_line() -> Iterator[None]:
-    """What a person can mend is one line and an exit status; anything else keeps its traceback."""
-    from millrace.catalog import CatalogError
-    from millrace.feeds.compressed import RecordedError
-    from millrace.feeds.http import FetchFailed
-    from millrace.feeds.replay import Interrupted
-    from millrace.feeds.sink import DeliveryError
-    from millrace.kafka_topics import KafkaUnavailable, TopicError
-    from millrace.settings import SettingsError
-
-    try:
-        yield
-    except (CatalogError, SettingsError, TopicError, RecordedError) as error:
-        status, message = BAD_CONFIGURATION, str(error)
-    except (KafkaUnavailable, DeliveryError, FetchFailed, Interrupted) as error:
-        status, message = STOPPED_EARLY, str(error)
-    else:
-        return
-    typer.echo(f"millrace: {message}", err=True)
-    raise typer.Exit(status)
+app.command("orders")(feed_orders.run_orders)
+app.command("orders-replay")(feed_orders.run_orders_replay)
+app.add_typer(feed_posts.app, name="posts")
+app.command("lines")(feed_posts.run_lines)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 
 from millrace.catalog import Catalog, CatalogError, FeedSpec
-from millrace.feeds.options import validate_feed
+from millrace.feeds.validate import validate_feed
 from millrace.settings import Settings
 
 VARIABLE = "MILLRACE_FEED"

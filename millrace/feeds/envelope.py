@@ -87,7 +87,7 @@ def decode(value: bytes) -> Page | EndOfInput:
 
 
 def load_schema(name: str) -> dict[str, Any]:
-    """The JSON Schema of a topic's messages: `station_polls` or `dead_letters`."""
+    """The JSON Schema of a topic's messages: `station_polls`, `posts` or `dead_letters`."""
     text = resources.files("millrace.feeds").joinpath(f"{name}.schema.json").read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema

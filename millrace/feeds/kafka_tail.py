@@ -1,22 +1,29 @@
-"""The last thing that a topic holds of one system: Kafka's own memory of how far a feed has come."""
+"""The last message of a feed in its topic: Kafka's own memory of how far the feed has come."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from millrace.feeds.envelope import Page, decode
-from millrace.feeds.model import Unreadable
 from millrace.kafka_topics import KafkaUnavailable
+
+Found = TypeVar("Found")
+Read = Callable[[Message], Found | None]
+Wanted = Callable[[Message], bool]
 
 _FIRST_LOOK = 200
 
 
-def last_poll_page(bootstrap: str, topic: str, system_id: str, *, timeout: float = 30.0) -> Page | None:
-    """The last envelope of kind `poll` with this key, or None when the topic holds none.
+def last_of_each_partition(
+    bootstrap: str, topic: str, what: str, *, wanted: Wanted, read: Read[Found], timeout: float = 30.0
+) -> list[Found]:
+    """What `read` makes of the last message, in each partition, that is `wanted` and for which it gives more
+    than None; an empty list when there is none. `what` names it in the error.
 
-    Looks from the end backwards in windows that double, so a busy system is found at once, and one that is not
+    Looks from the end backwards in windows that double, so a busy feed is found at once, and one that is not
     there costs one pass over the topic. `timeout` is for each answer of the broker, in seconds. Raises
     KafkaUnavailable.
     """
@@ -34,58 +41,50 @@ def last_poll_page(bootstrap: str, topic: str, system_id: str, *, timeout: float
     )
     try:
         partitions = consumer.list_topics(topic, timeout=timeout).topics[topic].partitions
-        found = [_last_in(consumer, topic, number, system_id, timeout) for number in partitions]
+        found = [_last_in(consumer, topic, number, wanted, read, timeout) for number in partitions]
     except KafkaException as error:
         raise KafkaUnavailable(
-            f"Kafka at {bootstrap} does not tell the last record of {system_id!r} in topic {topic}: "
+            f"Kafka at {bootstrap} does not tell the last record of {what} in topic {topic}: "
             f"{error.args[0].str()}"
         ) from None
     finally:
         consumer.close()
-    pages = [page for page in found if page is not None]
-    return max(pages, key=lambda page: (page.poll.observed_at, page.page), default=None)
+    return [last for last in found if last is not None]
 
 
-def _last_in(consumer: Consumer, topic: str, partition: int, system_id: str, timeout: float) -> Page | None:
+def _last_in(
+    consumer: Consumer, topic: str, partition: int, wanted: Wanted, read: Read[Found], timeout: float
+) -> Found | None:
     low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=timeout)
-    key = system_id.encode("utf-8")
     window, end = _FIRST_LOOK, high
     while end > low:
         begin = max(low, end - window)
-        for value in reversed(_read(consumer, topic, partition, begin, end, key, timeout)):
-            page = _page(value)
-            if page is not None:
-                return page
+        for message in reversed(_fetch(consumer, topic, partition, begin, end, wanted, timeout)):
+            last = read(message)
+            if last is not None:
+                return last
         end, window = begin, window * 2
     return None
 
 
-def _read(
-    consumer: Consumer, topic: str, partition: int, begin: int, end: int, key: bytes, timeout: float
-) -> list[bytes]:
-    """The values with this key from offset `begin` to before `end`."""
+def _fetch(
+    consumer: Consumer, topic: str, partition: int, begin: int, end: int, wanted: Wanted, timeout: float
+) -> list[Message]:
+    """The wanted messages from offset `begin` to before `end`."""
     consumer.assign([TopicPartition(topic, partition, begin)])
-    values: list[bytes] = []
+    found: list[Message] = []
     deadline = time.monotonic() + timeout
     while True:
         messages = consumer.consume(500, timeout=0.2)
         for message in messages:
             if message.error():
                 raise KafkaException(message.error())
-            if message.offset() < end and message.key() == key and message.value():
-                values.append(message.value())
+            if message.offset() < end and wanted(message):
+                found.append(message)
         position = consumer.position([TopicPartition(topic, partition)])[0].offset
         if position >= end:
-            return values
+            return found
         if messages:
             deadline = time.monotonic() + timeout
         elif time.monotonic() > deadline:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
-
-
-def _page(value: bytes) -> Page | None:
-    try:
-        envelope = decode(value)
-    except Unreadable:
-        return None
-    return envelope if isinstance(envelope, Page) else None

@@ -10,17 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from millrace.feeds.context import FeedContext, shown
+from millrace.feeds.interrupted import Interrupted
 from millrace.feeds.model import Rejection
 from millrace.feeds.options import ReplayOptions
 from millrace.feeds.recorded import identify, last_observed_at, read_recorded
+from millrace.feeds.send_poll import send_end_of_input, send_poll
 
 log = logging.getLogger(__name__)
 
 _TELL_EVERY = 10.0
-
-
-class Interrupted(RuntimeError):
-    """The replay was stopped before its end; what was read is in Kafka, the end of input is not."""
 
 
 def run(context: FeedContext, options: ReplayOptions) -> None:
@@ -55,12 +53,12 @@ def run(context: FeedContext, options: ReplayOptions) -> None:
                 )
             if shift:
                 poll = replace(poll, observed_at=poll.observed_at + shift, fetched_at=poll.fetched_at + shift)
-            context.sink.send(poll)
+            send_poll(context.sink, poll)
             newest = max(newest, poll.observed_at)
             sent += 1
             observations += len(poll.stations)
     if newest:
-        context.sink.end_of_input(options.system_id, newest)
+        send_end_of_input(context.sink, options.system_id, newest)
     seconds = max(context.clock() - began, 0.001)
     log.info(
         "%s: sent %d polls (%d observations) up to %s in %.1f s, %.0f polls/s; %d unreadable; end of input",

@@ -5,19 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from importlib import import_module
 
 from millrace.catalog import Catalog, FeedSpec, TopicSpec
 from millrace.feeds.context import FeedContext
-from millrace.feeds.options import (
-    CityOptions,
-    GbfsOptions,
-    ReplayOptions,
-    SeoulOptions,
-    parse_options,
-    validate_feed,
-)
+from millrace.feeds.kinds import KINDS
 from millrace.feeds.sink import KafkaSink
 from millrace.feeds.stop import Stop
+from millrace.feeds.validate import parse_options, validate_feed
 from millrace.kafka_topics import ensure_topics
 from millrace.settings import Settings
 
@@ -43,6 +38,7 @@ def run_feed(
     raises; all are errors with a message for a person.
     """
     validate_feed(spec)
+    kind = KINDS[spec.kind]
     stop = stop or Stop()
     dead_letters = catalog.topics.get(DEAD_LETTERS) or TopicSpec(name=DEAD_LETTERS)
     topic = catalog.topics.get(spec.topic) or TopicSpec(name=spec.topic)
@@ -69,26 +65,5 @@ def run_feed(
             once=once,
             clock=clock,
         )
-        _dispatch(spec, context)
+        import_module(kind.module).run(context, parse_options(spec, kind.options))
     log.info("%s: ended; everything that was fetched is in Kafka", spec.name)
-
-
-def _dispatch(spec: FeedSpec, context: FeedContext) -> None:
-    if spec.kind == "city":
-        from millrace.feeds.city import feed as city
-
-        city.run(context, parse_options(spec, CityOptions))
-    elif spec.kind == "gbfs":
-        from millrace.feeds.gbfs import feed as gbfs
-
-        gbfs.run(context, parse_options(spec, GbfsOptions))
-    elif spec.kind == "seoul":
-        from millrace.feeds.seoul import feed as seoul
-
-        seoul.run(context, parse_options(spec, SeoulOptions))
-    elif spec.kind == "replay":
-        from millrace.feeds import replay
-
-        replay.run(context, parse_options(spec, ReplayOptions))
-    else:
-        raise AssertionError(f"validate_feed let kind {spec.kind!r} pass")

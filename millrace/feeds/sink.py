@@ -1,8 +1,8 @@
-"""The edge to Kafka: polls and dead letters go out idempotent, in order, acknowledged by all replicas.
+"""The edge to Kafka: messages and dead letters go out idempotent, in order, acknowledged by all replicas.
 
 While no broker answers, messages wait here (up to `QUEUE_KILOBYTES`, then the feed waits too) and go out when
 one is back: a broker's restart costs nothing. What a broker refuses for good ends the feed with an error, for a
-feed that goes on after losing a poll would publish wrong numbers.
+feed that goes on after losing a message would publish wrong numbers.
 """
 
 from __future__ import annotations
@@ -10,18 +10,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
 from confluent_kafka import KafkaError, Message, Producer
 
 from millrace.feeds.dead_letters import dead_letter
-from millrace.feeds.envelope import end_of_input, poll_pages
-from millrace.feeds.model import Poll, Rejection
+from millrace.feeds.model import Rejection
 from millrace.feeds.stop import Stop
 
 log = logging.getLogger(__name__)
+
+Headers = Sequence[tuple[str, bytes]]
 
 QUEUE_KILOBYTES = 64 * 1024
 _COMPLAIN_EVERY = 30.0
@@ -93,20 +94,18 @@ class KafkaSink:
                 raise
             log.exception("while ending because of another error")
 
-    def send(self, poll: Poll, on_stored: Callable[[int], None] | None = None) -> int:
-        """Hand over a poll, one message per page; the number of pages. `on_stored(pages)` is called, from another
-        thread, when Kafka has acknowledged the last of them. Raises DeliveryError when an earlier one failed.
+    def send(
+        self,
+        value: bytes,
+        key: bytes | None = None,
+        *,
+        headers: Headers = (),
+        on_stored: Callable[[], None] | None = None,
+    ) -> None:
+        """Hand over a message for the feed's topic. `on_stored` is called, from another thread, when Kafka has
+        acknowledged it. Raises DeliveryError when an earlier one failed.
         """
-        pages = poll_pages(poll)
-        key = poll.system_id.encode("utf-8")
-        for number, value in enumerate(pages, start=1):
-            last = number == len(pages)
-            self._produce(self._topic, key, value, on_stored if last else None, len(pages))
-        return len(pages)
-
-    def end_of_input(self, system_id: str, observed_at: int) -> None:
-        """Say that nothing more comes from a system; `observed_at` of its newest poll, epoch seconds UTC."""
-        self._produce(self._topic, system_id.encode("utf-8"), end_of_input(system_id, observed_at))
+        self._produce(self._topic, key, value, headers, on_stored)
 
     def dead_letter(self, rejection: Rejection, *, system_id: str | None, fetched_at: int) -> None:
         """Hand over what could not be read. Raises DeliveryError when an earlier message failed."""
@@ -128,29 +127,30 @@ class KafkaSink:
     def _produce(
         self,
         topic: str,
-        key: bytes,
+        key: bytes | None,
         value: bytes,
-        on_stored: Callable[[int], None] | None = None,
-        pages: int = 1,
+        headers: Headers = (),
+        on_stored: Callable[[], None] | None = None,
     ) -> None:
         self._raise_failures()
 
         def report(error: KafkaError | None, _: Message) -> None:
             if error is not None:
-                self._failures.append(f"topic {topic}, {len(value)} bytes of {key.decode()!r}: {error.str()}")
+                of = f" of {key.decode('utf-8', 'replace')!r}" if key is not None else ""
+                self._failures.append(f"topic {topic}, {len(value)} bytes{of}: {error.str()}")
                 log.error("Kafka at %s did not take a message: %s", self._bootstrap, self._failures[-1])
             elif on_stored is not None:
-                on_stored(pages)
+                on_stored()
 
         while True:
             try:
-                self._producer.produce(topic, value, key, on_delivery=report)
+                self._producer.produce(topic, value, key, headers=list(headers), on_delivery=report)
             except BufferError:
                 # Kafka is slower than the feed, or away. When asked to stop, it gets no more time than close().
                 if self._stop.is_set and self._given_up():
                     raise DeliveryError(
-                        f"Kafka at {self._bootstrap} takes nothing and the feed is asked to stop: the poll in hand "
-                        "is not sent"
+                        f"Kafka at {self._bootstrap} takes nothing and the feed is asked to stop: the message in "
+                        "hand is not sent"
                     ) from None
                 time.sleep(0.02)
             else:

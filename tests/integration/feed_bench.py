@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, TopicPartition
+import yaml
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaException, TopicPartition
 
 from millrace.catalog import Catalog, TopicSpec
 from millrace.feeds.context import FeedContext
@@ -80,6 +81,47 @@ class FeedBench:
                     yield message.key(), message.value()
         finally:
             consumer.close()
+
+    def values(self) -> list[bytes]:
+        """The values of everything in the topic, for feeds whose messages have no key."""
+        found = list(self.messages(self.topic))
+        assert {key for key, _ in found} <= {None}
+        return [value for _, value in found]
+
+    def catalog_directory(self, feeds: dict[str, dict[str, object]]) -> Path:
+        """A catalog on disk with these feeds, which send to the topic of the bench."""
+        directory = self.directory / "catalog"
+        directory.mkdir(exist_ok=True)
+        contents: dict[str, dict[str, Any]] = {
+            "feeds": {name: {"topic": self.topic, **feed} for name, feed in feeds.items()},
+            "topics": {self.topic: {}, "dead_letters": {}},
+            "streams": {},
+            "datasets": {},
+        }
+        for name, content in contents.items():
+            (directory / f"{name}.yaml").write_text(yaml.safe_dump(content))
+        return directory
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For a `millrace feed` process of its own."""
+        return {
+            **os.environ,
+            "MILLRACE_HOME": str(self.directory / "home"),
+            "MILLRACE_CATALOG": str(self.directory / "catalog"),
+            "MILLRACE_KAFKA": self.bootstrap,
+        }
+
+    def count(self) -> int:
+        """How many messages the topic holds; 0 while there is no topic."""
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "bench"})
+        try:
+            low, high = consumer.get_watermark_offsets(TopicPartition(self.topic, 0), timeout=10)
+        except KafkaException:
+            return 0
+        finally:
+            consumer.close()
+        return int(high - low)
 
     @contextmanager
     def running(self, run: Callable[[FeedContext], None]) -> Iterator[FeedContext]:

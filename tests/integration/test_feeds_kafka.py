@@ -13,7 +13,6 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-import yaml
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
@@ -24,9 +23,10 @@ from millrace.feeds.city.polls import polls
 from millrace.feeds.city.simulate import City
 from millrace.feeds.city.truth import read_truth
 from millrace.feeds.envelope import EndOfInput, Page, decode, poll_pages
-from millrace.feeds.kafka_tail import last_poll_page
+from millrace.feeds.last_poll import last_poll_page
 from millrace.feeds.model import Poll, Rejection, Station
 from millrace.feeds.options import CityOptions, ReplayOptions
+from millrace.feeds.send_poll import send_end_of_input, send_poll
 from millrace.feeds.sink import DeliveryError, KafkaSink
 from millrace.feeds.stop import Stop
 from millrace.kafka_topics import KafkaUnavailable, TopicError, ensure_topics
@@ -89,7 +89,7 @@ def test_a_poll_of_many_stations_is_several_messages_in_order(bench: FeedBench) 
     poll = Poll("big", NOON, NOON, tuple(Station(str(n), n) for n in range(2735)))
     stored: list[int] = []
     with bench.context() as context:
-        assert context.sink.send(poll, stored.append) == 3
+        assert send_poll(context.sink, poll, stored.append) == 3
     assert stored == [3]
     pages = bench.pages()
     assert [(page.page, page.pages, len(page.poll.stations)) for page in pages] == [
@@ -106,7 +106,7 @@ def test_a_message_that_kafka_refuses_ends_the_feed_with_an_error(bench: FeedBen
         pytest.raises(DeliveryError, match=rf"not everything of feed 'f' reached Kafka.*{bench.topic}"),
         KafkaSink(bench.bootstrap, feed="f", topic=bench.topic) as sink,
     ):
-        sink.send(big)
+        send_poll(sink, big)
 
 
 def test_an_unreadable_body_larger_than_the_topic_takes_is_kept_in_part(bench: FeedBench) -> None:
@@ -127,13 +127,13 @@ def test_what_is_sent_while_no_broker_answers_arrives_in_order_when_one_does(
     bench = new_bench(server.bootstrap, tmp_path)
     sink = KafkaSink(bench.bootstrap, feed=bench.feed, topic=bench.topic)
     for number in range(5):
-        sink.send(Poll("s", NOON + number, NOON, (Station("a", 1),)))
+        send_poll(sink, Poll("s", NOON + number, NOON, (Station("a", 1),)))
     with running(server.command(), tmp_path / "kafka.log"):
         ensure_topics(bench.bootstrap, bench.catalog.topics, timeout=60)
         sink.close(timeout=30)
         assert [page.poll.observed_at for page in bench.pages()] == [NOON + number for number in range(5)]
     gone = KafkaSink(bench.bootstrap, feed=bench.feed, topic=bench.topic)
-    gone.send(Poll("s", NOON, NOON, (Station("a", 1),)))
+    send_poll(gone, Poll("s", NOON, NOON, (Station("a", 1),)))
     with pytest.raises(DeliveryError, match=r"1 message\(s\) were not acknowledged within 0\.5 s"):
         gone.close(timeout=0.5)
 
@@ -164,8 +164,8 @@ def test_the_city_goes_on_from_kafka_even_when_other_systems_came_after_it(bench
     _once(bench, OPTIONS, NOON)
     with bench.context() as context:
         for number in range(600):
-            context.sink.send(Poll("other", NOON + number, NOON, (Station("a", 1),)))
-        context.sink.end_of_input("city", NOON)
+            send_poll(context.sink, Poll("other", NOON + number, NOON, (Station("a", 1),)))
+        send_end_of_input(context.sink, "city", NOON)
     last = last_poll_page(bench.bootstrap, bench.topic, "city")
     assert last is not None
     assert last.poll.observed_at == NOON
@@ -205,29 +205,11 @@ def test_after_a_gap_beyond_catch_up_the_city_begins_anew(bench: FeedBench) -> N
     )
 
 
-def _catalog_directory(bench: FeedBench, options: dict[str, object]) -> Path:
-    directory = bench.directory / "catalog"
-    directory.mkdir()
-    feeds = {"city": {"kind": "city", "topic": bench.topic, "options": options}}
-    topics = {bench.topic: {}, "dead_letters": {}}
-    for name, content in (("feeds", feeds), ("topics", topics), ("streams", {}), ("datasets", {})):
-        (directory / f"{name}.yaml").write_text(yaml.safe_dump(content))
-    return directory
-
-
-def _environment(bench: FeedBench) -> dict[str, str]:
-    return {
-        **os.environ,
-        "MILLRACE_HOME": str(bench.directory / "home"),
-        "MILLRACE_CATALOG": str(bench.directory / "catalog"),
-        "MILLRACE_KAFKA": bench.bootstrap,
-    }
-
-
 def test_the_command_runs_the_city_until_sigterm_and_loses_nothing(bench: FeedBench) -> None:
-    _catalog_directory(bench, {"stations": 20, "history": "1h", "interval": "5s"})
+    options = {"stations": 20, "history": "1h", "interval": "5s"}
+    bench.catalog_directory({"city": {"kind": "city", "options": options}})
     command = [sys.executable, "-m", "millrace", "feed", "run"]
-    with subprocess.Popen(command, env=_environment(bench), stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, env=bench.environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         lines = []
         for line in process.stderr:
@@ -281,13 +263,11 @@ def test_a_replay_moved_to_now_keeps_its_distances_and_ends_now(bench: FeedBench
 
 def test_a_replay_at_a_multiple_of_real_time_keeps_to_it_and_sigterm_loses_nothing(bench: FeedBench) -> None:
     path = _recording(bench.directory, 100)
-    _catalog_directory(bench, {})
-    feeds = bench.directory / "catalog" / "feeds.yaml"
     options = {"files": [str(path)], "speed": 600}
-    feeds.write_text(yaml.safe_dump({"rec": {"kind": "replay", "topic": bench.topic, "options": options}}))
+    bench.catalog_directory({"rec": {"kind": "replay", "options": options}})
     command = [sys.executable, "-m", "millrace", "feed", "run", "rec"]
-    with subprocess.Popen(command, env=_environment(bench), stderr=subprocess.PIPE, text=True) as process:
-        wait_until(lambda: _topic_has(bench, 10), 20, "ten polls")
+    with subprocess.Popen(command, env=bench.environment, stderr=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: bench.count() >= 10, 20, "ten polls")
         process.send_signal(signal.SIGTERM)
         _, text = process.communicate(timeout=30)
     assert process.returncode == 1
@@ -296,13 +276,6 @@ def test_a_replay_at_a_multiple_of_real_time_keeps_to_it_and_sigterm_loses_nothi
     times = [page.poll.observed_at for page in bench.pages()]
     assert times == [NOON + 60 * n for n in range(int(said[1]))]
     assert len(times) == len(bench.envelopes()) < 100
-
-
-def _topic_has(bench: FeedBench, number: int) -> bool:
-    try:
-        return len(bench.pages()) >= number
-    except Exception:  # the topic does not exist yet
-        return False
 
 
 def test_a_stop_between_two_polls_is_prompt(bench: FeedBench) -> None:

@@ -17,9 +17,10 @@ from millrace.feeds.city.simulate import City
 from millrace.feeds.city.truth import TruthLog
 from millrace.feeds.context import FeedContext, shown
 from millrace.feeds.envelope import Page, decode, poll_pages
-from millrace.feeds.kafka_tail import last_poll_page
+from millrace.feeds.last_poll import last_poll_page
 from millrace.feeds.model import Poll
 from millrace.feeds.options import CityOptions
+from millrace.feeds.send_poll import send_poll
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ def _send(context: FeedContext, city: City, truth: TruthLog, system_id: str, fir
             return
         if not _wait_for(context, poll.observed_at):
             return
-        context.sink.send(poll, partial(_say, context, poll) if live else None)
+        send_poll(context.sink, poll, partial(_say, context, poll) if live else None)
         truth.write_until(poll.observed_at)
         if sent == missing:
             log.info("%s: wrote the %d polls up to now in %.1f s", system_id, sent, context.clock() - began)

@@ -14,6 +14,7 @@ from millrace.feeds.http import Backoff, Fetcher, FetchFailed, Transient, new_cl
 from millrace.feeds.model import Parsed, Poll, Rejection, Unreadable
 from millrace.feeds.options import GbfsOptions, GbfsSystem
 from millrace.feeds.reading import identifier
+from millrace.feeds.send_poll import send_poll
 from millrace.feeds.tasks import run_until_stopped
 
 log = logging.getLogger(__name__)
@@ -160,7 +161,7 @@ class _SystemPoller:
                 self.label, when, stations, pages, late, self._wait,
             )  # fmt: skip
 
-        self._context.sink.send(poll, say)
+        send_poll(self._context.sink, poll, say)
         self.sent += 1
 
     def _settle_rejections(self, parsed: Parsed) -> None:

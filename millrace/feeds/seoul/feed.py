@@ -19,6 +19,7 @@ from millrace.feeds.http import Backoff, Fetcher, FetchFailed, Transient, new_cl
 from millrace.feeds.model import Poll, Rejection, Station, Unreadable
 from millrace.feeds.options import SeoulOptions
 from millrace.feeds.secrets import keep_secret, redact
+from millrace.feeds.send_poll import send_poll
 from millrace.feeds.seoul.parse import ROWS_PER_PAGE, ErrorReply, SeoulPage, parse_page
 from millrace.feeds.tasks import run_until_stopped
 
@@ -138,7 +139,7 @@ class _Poller:
                 self._context.clock() - poll.observed_at,
             )  # fmt: skip
 
-        self._context.sink.send(poll, say)
+        send_poll(self._context.sink, poll, say)
         self.sent += 1
 
     def _reject(self, rejection: Rejection, at: int, then: str) -> None:

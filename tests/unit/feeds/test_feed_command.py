@@ -1,14 +1,17 @@
 import pytest
 from typer.testing import CliRunner
 
-from millrace.commands.feed import BAD_CONFIGURATION, app
+from millrace.commands.feed import app
+from millrace.commands.feed_run import BAD_CONFIGURATION
 
 runner = CliRunner()
 
 
-@pytest.mark.parametrize("command", ["run", "list", "city", "gbfs", "seoul", "replay"])
+@pytest.mark.parametrize(
+    "command", ["run", "list", "city", "gbfs", "seoul", "replay", "orders", "orders-replay", "posts"]
+)
 def test_every_command_explains_itself(command: str) -> None:
-    answer = runner.invoke(app, [command, "--help"])
+    answer = runner.invoke(app, [*command.split(), "--help"])
     assert answer.exit_code == 0
     assert "Usage" in answer.output
     assert len(answer.output.splitlines()) > 8
@@ -31,6 +34,7 @@ def test_the_list_shows_the_feeds_of_the_catalog_and_marks_the_default(
         (["run", "nothing"], "there is no feed 'nothing' in feeds.yaml; there are: city"),
         (["run", "gbfs:nowhere"], "it is not a URL such as https://example.org/gbfs.json"),
         (["city", "--interval", "1s"], "millrace: --interval: it must be at least 5s"),
+        (["lines", "localhost"], "millrace: --address: it is not an address such as localhost:9999"),
         (["gbfs", "ftp://host/gbfs.json"], "it is not a URL such as"),
     ],
 )

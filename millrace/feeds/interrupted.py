@@ -1,0 +1,7 @@
+"""A recording that was stopped before its end."""
+
+from __future__ import annotations
+
+
+class Interrupted(RuntimeError):
+    """The replay was stopped before its end; what was read is in Kafka, the end of input is not."""

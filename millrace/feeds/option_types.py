@@ -1,0 +1,59 @@
+"""The types of which the options of feeds are made; their errors say what would be right."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from millrace.catalog import Duration
+
+
+class FeedOptions(BaseModel):
+    """Unknown keys are refused, so that a misspelt one does not silently do nothing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def at_least(least: timedelta) -> AfterValidator:
+    def check(value: timedelta) -> timedelta:
+        if value < least:
+            raise ValueError(f"it must be at least {least.total_seconds():g}s")
+        return value
+
+    return AfterValidator(check)
+
+
+def _whole_seconds(value: timedelta) -> timedelta:
+    if value.microseconds:
+        raise ValueError("it must be whole seconds")
+    return value
+
+
+def _timezone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("it is not a time zone such as UTC or Europe/Berlin") from None
+    return value
+
+
+def _http_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("it is not a URL such as https://example.org/gbfs.json")
+    return value
+
+
+SystemId = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^\S+$")]
+Interval = Annotated[Duration, at_least(timedelta(seconds=5)), AfterValidator(_whole_seconds)]
+TimeZone = Annotated[str, AfterValidator(_timezone)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Rate = Annotated[float, Field(gt=0, le=200_000)]
+"""Messages per second."""
