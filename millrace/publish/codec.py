@@ -38,6 +38,7 @@ def schema_of(dataset: DatasetSpec) -> pa.Schema:
         "double": pa.float64(),
         "boolean": pa.bool_(),
         "timestamp": pa.timestamp("us", tz="UTC"),
+        "decimal": pa.decimal128(38, 6),
     }
     fields = [pa.field(name, types[kind], nullable=False) for name, kind in dataset.columns.items()]
     return pa.schema([*fields, pa.field(VERSION, pa.int64(), nullable=False)])
@@ -70,6 +71,7 @@ def decode_facts(body: bytes, dataset: DatasetSpec, where: str) -> pl.DataFrame:
         "double": pl.Float64(),
         "boolean": pl.Boolean(),
         "timestamp": pl.Datetime("us", "UTC"),
+        "decimal": pl.Decimal(38, 6),
     }
     expected = [*((name, types[kind]) for name, kind in dataset.columns.items()), (VERSION, pl.Int64())]
     with suppress(pl.exceptions.PolarsError):  # what is wrong is named below

@@ -86,6 +86,7 @@ def _type_name(dtype: pl.DataType) -> str:
         pl.Float64(): "double",
         pl.Boolean(): "boolean",
         pl.Datetime("us", "UTC"): "timestamp",
+        pl.Decimal(38, 6): "decimal",
     }
     return words.get(dtype, str(dtype))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -10,25 +11,33 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
+import pyarrow.parquet as pq
 import yaml
 from confluent_kafka import Producer
 
 from millrace.catalog import Catalog, load_catalog
 from millrace.control.status import DriverStatus, newest_status
 from millrace.kafka_topics import ensure_topics
+from millrace.publish.codec import decode_hour
+from millrace.publish.compact import compact_hours
+from millrace.publish.due import due_hours
 from millrace.settings import PROJECT_ROOT, Settings
 from millrace.store import open_store
 from spark_apps.runtime.carried_state import Manifest, newest_manifest
 from tests.conftest import wait_until
 
+REJECTED = ["topic", "partition", "offset", "timestamp", "key", "value", "reason", "detail"]
+
 
 @dataclass
 class StreamUnderTest:
-    """station_hourly with a topic, a home and a store of its own."""
+    """A stream with a topic, a home and a store of its own."""
 
+    name: str
     settings: Settings
     kafka: str
     catalog_dir: Path
@@ -36,7 +45,7 @@ class StreamUnderTest:
 
     @property
     def topic(self) -> str:
-        return self.catalog.streams["station_hourly"].topic
+        return self.catalog.streams[self.name].topic
 
     @property
     def environment(self) -> dict[str, str]:
@@ -58,7 +67,7 @@ class StreamUnderTest:
             "AWS_SECRET_ACCESS_KEY": found.secret_key or "",
         }
 
-    def send(self, records: Iterable[tuple[bytes, bytes]]) -> None:
+    def send(self, records: Iterable[tuple[bytes | None, bytes]]) -> None:
         """Produce (key, value) records in order, acknowledged."""
         producer = Producer(
             {"bootstrap.servers": self.kafka, "enable.idempotence": True, "compression.type": "zstd"}
@@ -74,7 +83,7 @@ class StreamUnderTest:
         self.settings.home.mkdir(parents=True, exist_ok=True)
         with (self.settings.home / "driver.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "spark_apps.station_hourly"],
+                [sys.executable, "-m", f"spark_apps.{self.catalog.streams[self.name].app}"],
                 cwd=PROJECT_ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -95,10 +104,10 @@ class StreamUnderTest:
         return (self.settings.home / "driver.log").read_text(errors="replace")
 
     def status(self) -> DriverStatus | None:
-        return newest_status(open_store(self.settings), "station_hourly")
+        return newest_status(open_store(self.settings), self.name)
 
     def manifest(self) -> Manifest | None:
-        return newest_manifest(open_store(self.settings), "station_hourly")
+        return newest_manifest(open_store(self.settings), self.name)
 
     def wait_for_offset(self, offset: int, process: subprocess.Popen[bytes], timeout: float = 240) -> None:
         """Until the stream's committed state holds the topic up to an offset."""
@@ -113,29 +122,80 @@ class StreamUnderTest:
         wait_until(reached, timeout, f"the stream to reach offset {offset}", every=0.2)
 
 
-def make_stream(directory: Path, settings: Settings, kafka: str, **changes: object) -> StreamUnderTest:
-    """A catalog like the project's with another topic and, for the stream, the given changes."""
+def make_stream(
+    directory: Path, settings: Settings, kafka: str, name: str = "station_hourly", **changes: object
+) -> StreamUnderTest:
+    """A catalog with one stream of the project's, its topics under other names, and the given changes."""
     catalog_dir = directory / "catalog"
     catalog_dir.mkdir()
     source = PROJECT_ROOT / "catalog"
-    topic = f"polls_{os.getpid()}_{directory.name.replace('-', '_').lower()}"
-    streams = yaml.safe_load((source / "streams.yaml").read_text())
-    streams["station_hourly"] |= {
-        "source": f"kafka://{topic}",
-        "trigger": "0ms",
-        "heartbeat": "500ms",
-        **changes,
-    }
-    (catalog_dir / "streams.yaml").write_text(yaml.safe_dump({"station_hourly": streams["station_hourly"]}))
-    (catalog_dir / "topics.yaml").write_text(yaml.safe_dump({topic: {"partitions": 1}}))
-    (catalog_dir / "feeds.yaml").write_text("{}")
+    own = f"{os.getpid()}_{directory.name.replace('-', '_').lower()}"
+    entry = yaml.safe_load((source / "streams.yaml").read_text())[name]
+    topics = {}
+    for place in ("source", *range(len(entry.get("sinks", [])))):
+        word = entry[place] if place == "source" else entry["sinks"][place]
+        if word.startswith("kafka://"):
+            topic = f"{word.removeprefix('kafka://')}_{own}"
+            topics[topic] = {"partitions": 1}
+            (entry if place == "source" else entry["sinks"])[place] = f"kafka://{topic}"
+    entry |= {"trigger": "0ms", "heartbeat": "500ms", **changes}
     datasets = yaml.safe_load((source / "datasets.yaml").read_text())
-    (catalog_dir / "datasets.yaml").write_text(
-        yaml.safe_dump({"hourly_summary": datasets["hourly_summary"]}, sort_keys=False)
-    )
+    files = {
+        "streams": {name: entry},
+        "topics": topics,
+        "feeds": {},
+        "datasets": {entry["dataset"]: datasets[entry["dataset"]]} if "dataset" in entry else {},
+    }
+    for file, content in files.items():
+        (catalog_dir / f"{file}.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     catalog = load_catalog(catalog_dir)
     ensure_topics(kafka, catalog.topics)
-    return StreamUnderTest(settings, kafka, catalog_dir, catalog)
+    return StreamUnderTest(name, settings, kafka, catalog_dir, catalog)
+
+
+def compact(stream: StreamUnderTest) -> None:
+    """Publish every hour of the stream's dataset that is due."""
+    store, dataset = open_store(stream.settings), stream.catalog.dataset_of(stream.name)
+    results = compact_hours(store, dataset, due_hours(store, dataset, datetime.now(UTC)))
+    assert {result.outcome for result in results} <= {"published", "unchanged"}
+
+
+def published_rows(stream: StreamUnderTest) -> tuple[list[dict[str, object]], set[str]]:
+    """Every published row, by an ordinary Parquet reader, and the states of the hours."""
+    store, dataset = open_store(stream.settings), stream.catalog.dataset_of(stream.name)
+    rows: list[dict[str, object]] = []
+    states = set()
+    for info in store.list_objects(f"{dataset.prefix}/"):
+        body = store.get(info.key).body
+        states.add(decode_hour(body, dataset, info.key).status)
+        for row in pq.read_table(io.BytesIO(body)).to_pylist():
+            assert f"{row['window_start']:%Y/%m/%d/%H}" in info.key
+            rows.append(row)
+    return rows, states
+
+
+def kill(process: subprocess.Popen[bytes], what: str) -> None:
+    """SIGKILL `all of it`, `its Python` or `its JVM`; the rest must end by itself."""
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    jvm = [member for member in family if "java" in member.name()]
+    victims = {"all of it": family, "its Python": family[:1], "its JVM": jvm}[what]
+    assert victims
+    for victim in victims:
+        _kill(victim)  # one of them may just have ended: Hadoop starts small programs
+    assert process.wait(60) != 0
+    _, alive = psutil.wait_procs(family, timeout=60)
+    assert not alive, "a driver that lost its other half must end by itself"
+
+
+def rejected_rows(stream: StreamUnderTest) -> list[dict[str, object]]:
+    """What the stream could not use: the rows of its objects in rejected/."""
+    store = open_store(stream.settings)
+    rows: list[dict[str, object]] = []
+    for info in store.list_objects(f"rejected/{stream.name}/"):
+        table = pq.read_table(io.BytesIO(store.get(info.key).body))
+        assert table.column_names == REJECTED
+        rows += table.to_pylist()
+    return rows
 
 
 def poll(system: str, observed_at: int, stations: Iterable[tuple[str, int]]) -> tuple[bytes, bytes]:

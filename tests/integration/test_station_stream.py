@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import io
 import random
 import signal
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-import psutil
-import pyarrow.parquet as pq
 import pytest
 
-from millrace.catalog import DatasetSpec
 from millrace.control import exit_codes
 from millrace.control.epochs import claim_epoch
-from millrace.publish.codec import decode_hour
-from millrace.publish.compact import compact_hours
-from millrace.publish.due import due_hours
 from millrace.settings import Settings
-from millrace.store import S3Store, open_store
+from millrace.store import open_store
 from spark_apps.runtime.carried_state import CarriedState, Manifest
 from spark_apps.runtime.kafka_source import TopicOffsets
 from spark_apps.runtime.reset import reset_stream
 from tests.conftest import wait_until
-from tests.integration.streams import StreamUnderTest, end_of_input, make_stream, poll
+from tests.integration.streams import (
+    StreamUnderTest,
+    compact,
+    end_of_input,
+    kill,
+    make_stream,
+    poll,
+    published_rows,
+    rejected_rows,
+)
 from tests.oracles.stations import Key, Message, Row, movements
 
 pytestmark = pytest.mark.stack
@@ -66,35 +69,24 @@ def interleaved(*histories: list[Message], seed: int = 1) -> list[Message]:
 
 
 def read_published(stream: StreamUnderTest) -> tuple[dict[Key, Row], set[str]]:
-    return read_hours(open_store(stream.settings), stream.catalog.datasets["hourly_summary"])
+    """Every published row by its key, and the states of the hours."""
+    rows, states = published_rows(stream)
+    return {key_of(row): row_of(row) for row in rows}, states
 
 
-def read_hours(store: S3Store, dataset: DatasetSpec) -> tuple[dict[Key, Row], set[str]]:
-    """Every published row, by an ordinary Parquet reader, and the states of the hours."""
-    rows: dict[Key, Row] = {}
-    states = set()
-    for info in store.list_objects("hourly_summary/"):
-        body = store.get(info.key).body
-        states.add(decode_hour(body, dataset, info.key).status)
-        for row in pq.read_table(io.BytesIO(body)).to_pylist():
-            hour = int(row["window_start"].timestamp()) // 3600
-            assert f"{row['window_start']:%Y/%m/%d/%H}" in info.key
-            rows[row["system_id"], row["station_id"], hour] = (
-                row["total_rental"],
-                row["total_return"],
-                row["observations"],
-                row["gaps"],
-                int(row["last_observed_at"].timestamp()),
-                row["bikes_at_end"],
-            )
-    return rows, states
+def key_of(row: dict[str, Any]) -> Key:
+    return row["system_id"], row["station_id"], int(row["window_start"].timestamp()) // 3600
 
 
-def compact(stream: StreamUnderTest) -> None:
-    store = open_store(stream.settings)
-    dataset = stream.catalog.datasets["hourly_summary"]
-    results = compact_hours(store, dataset, due_hours(store, dataset, datetime.now(UTC)))
-    assert {result.outcome for result in results} <= {"published", "unchanged"}
+def row_of(row: dict[str, Any]) -> Row:
+    return (
+        row["total_rental"],
+        row["total_return"],
+        row["observations"],
+        row["gaps"],
+        int(row["last_observed_at"].timestamp()),
+        row["bikes_at_end"],
+    )
 
 
 def test_killed_three_times_with_two_systems_repeats_and_garbage_it_is_exact(stream: StreamUnderTest) -> None:
@@ -122,15 +114,7 @@ def test_killed_three_times_with_two_systems_repeats_and_garbage_it_is_exact(str
         with stream.driver() as process:
             stream.wait_for_offset(life * quarter + 1, process)  # so this life has committed something
             time.sleep(dice.random())
-            family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-            jvm = [member for member in family if "java" in member.name()]
-            victims = {"all of it": family, "its Python": family[:1], "its JVM": jvm}[chosen]
-            assert victims
-            for victim in victims:
-                victim.send_signal(signal.SIGKILL)
-            assert process.wait(60) != 0
-            _, alive = psutil.wait_procs(family, timeout=60)
-            assert not alive, "a driver that lost its other half must end by itself"
+            kill(process, chosen)
     stream.send(records[3 * quarter :])
     with stream.driver() as process:
         stream.wait_for_offset(len(records), process)
@@ -151,26 +135,7 @@ def test_killed_three_times_with_two_systems_repeats_and_garbage_it_is_exact(str
     assert sum(count for name, count in totals.items() if name.startswith("rejected.")) == too_late + len(
         garbage
     )
-    assert read_rejected(stream) >= {b"not json", b'{"schema":1}\n{"schema":1}'}
-
-
-def read_rejected(stream: StreamUnderTest) -> set[bytes]:
-    store = open_store(stream.settings)
-    values = set()
-    for info in store.list_objects("rejected/station_hourly/"):
-        table = pq.read_table(io.BytesIO(store.get(info.key).body))
-        assert table.column_names == [
-            "topic",
-            "partition",
-            "offset",
-            "timestamp",
-            "key",
-            "value",
-            "reason",
-            "detail",
-        ]
-        values |= set(table["value"].to_pylist())
-    return values
+    assert {row["value"] for row in rejected_rows(stream)} >= {b"not json", b'{"schema":1}\n{"schema":1}'}
 
 
 def test_a_lost_checkpoint_costs_nothing_and_a_newer_driver_fences_the_older(stream: StreamUnderTest) -> None:
@@ -215,7 +180,7 @@ def test_a_reset_counts_the_open_hours_anew_and_leaves_the_others(stream: Stream
     topic = TopicOffsets(stream.kafka, stream.topic)
     spec = stream.catalog.streams["station_hourly"]
     checkpoint = stream.settings.home / "streams" / "station_hourly" / "checkpoint"
-    done = reset_stream(open_store(stream.settings), spec, checkpoint, topic)
+    done = reset_stream(open_store(stream.settings), spec, checkpoint, topic, timedelta(hours=2))
     topic.close()
     assert (done.generation, done.starting_offsets) == (2, {"0": 0})
     assert done.first_complete_hour == datetime.fromtimestamp(stream.manifest().sealed_before * 3600, UTC)
