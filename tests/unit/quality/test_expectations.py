@@ -1,100 +1,70 @@
-"""Every expectation of every suite is seen to fail on a row made for it, and to pass on a good hour."""
+"""Every expectation of every suite is seen to fail on a row made for it, and to pass on a good hour.
+
+The rows are in `made_to_fail_<dataset>.py`: MADE_TO_FAIL (name of the expectation to hours, each with a part of the
+row that is at fault, None where no row is) and `good_hour()`.
+"""
 
 from __future__ import annotations
 
-from datetime import timedelta
+import importlib
 
 import polars as pl
 import pytest
 
+from millrace.catalog import load_catalog
 from millrace.quality.judge import judge
-from millrace.quality.suite import EXPECTATIONS_DIR
-from millrace.quality.views import Hour
-from tests.unit.quality.builders import DATASET, HOUR, good, station, suite, table
+from millrace.quality.suite import EXPECTATIONS_DIR, Suite, load_suite, suite_file
+from millrace.settings import PROJECT_ROOT
+from tests.unit.quality.builders import DATASET, good, station, table
+from tests.unit.quality.made_to_fail_hourly_summary import hour
 
-BEFORE = HOUR - timedelta(hours=1)
-WEEKS = tuple(good(HOUR - timedelta(weeks=week)) for week in (1, 2, 3, 4))
-
-
-def with_row(**values) -> pl.DataFrame:
-    return pl.concat([good(), table(station(99, **values))])
-
-
-def hour(rows: pl.DataFrame, **known) -> Hour:
-    return Hour(
-        **{"dataset": DATASET, "rows": rows, "hour": HOUR, "before": good(BEFORE), "weeks": WEEKS} | known
-    )
-
-
-SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
-MADE_TO_FAIL = {
-    "columns_and_types": [
-        (hour(good().drop("gaps")), {"column": "gaps", "type": "missing", "catalog_type": "int64"}),
-        (hour(good().cast({"gaps": pl.Int32})), {"column": "gaps", "type": "int32"}),
-        (hour(good().with_columns(more=1)), {"column": "more", "catalog_type": "not in the catalog"}),
-        (hour(good().cast({"window_end": pl.Datetime("us", "Asia/Seoul")})), {"column": "window_end"}),
-    ],
-    "nothing_missing": [(hour(with_row(bikes_at_end=None)), {"column": "bikes_at_end", "nulls": 1})],
-    "has_rows": [(hour(good().clear()), None)],
-    "one_row_per_station": [(hour(pl.concat([good(), table(station(3))])), {"station_id": "s3"})],
-    "begins_with_the_hour": [
-        (hour(with_row(window_start=HOUR + SECOND)), {"station_id": "s99"}),
-        (hour(with_row(window_start=HOUR - DAY)), {"station_id": "s99"}),
-    ],
-    "ends_with_the_hour": [(hour(with_row(window_end=HOUR)), {"station_id": "s99"})],
-    "observed_within_the_hour": [
-        (hour(with_row(last_observed_at=HOUR - SECOND)), {"station_id": "s99"}),
-        (hour(with_row(last_observed_at=HOUR + timedelta(hours=1))), {"station_id": "s99"}),
-    ],
-    "rentals_not_negative": [(hour(with_row(total_rental=-1)), {"total_rental": -1})],
-    "returns_not_negative": [(hour(with_row(total_return=-1)), {"total_return": -1})],
-    "observed_at_least_once": [(hour(with_row(observations=0)), {"observations": 0})],
-    "gaps_not_negative": [(hour(with_row(gaps=-1)), {"gaps": -1})],
-    "bikes_not_negative": [(hour(with_row(bikes_at_end=-1)), {"bikes_at_end": -1})],
-    "rentals_plausible": [(hour(with_row(total_rental=1001)), {"total_rental": 1001})],
-    "returns_plausible": [(hour(with_row(total_return=1001)), {"total_return": 1001})],
-    "observations_plausible": [(hour(with_row(observations=3601)), {"observations": 3601})],
-    "bikes_plausible": [(hour(with_row(bikes_at_end=2001)), {"bikes_at_end": 2001})],
-    "stations_still_there": [(hour(good(), before=good(BEFORE, 11)), {"station_id": "s10"})],
-    "rentals_match_returns": [(hour(good(total_rental=14)), {"system_id": "city", "imbalance": 0.4})],
-    "volume_as_usual": [
-        (hour(good(total_rental=30, total_return=30)), {"system_id": "city", "usual_volume": 120.0}),
-        (hour(good(total_rental=1, total_return=1)), {"system_id": "city", "volume": 20}),
-        (hour(table(station(system_id="other"))), {"system_id": "city", "volume": 0}),
-    ],
-}
-CASES = [(name, number) for name, made in MADE_TO_FAIL.items() for number in range(len(made))]
+DATASETS = load_catalog(PROJECT_ROOT / "catalog").datasets
+MADE = {name: importlib.import_module(f"{__package__}.made_to_fail_{name}") for name in sorted(DATASETS)}
+CASES = [
+    pytest.param(name, expected, number, id=f"{name}-{expected}-{number}")
+    for name, module in MADE.items()
+    for expected, made in module.MADE_TO_FAIL.items()
+    for number in range(len(made))
+]
 
 
 @pytest.fixture(scope="module")
-def expectations():
-    return suite()
+def suites() -> dict[str, Suite]:
+    return {name: load_suite(suite_file(name), dataset) for name, dataset in DATASETS.items()}
 
 
-def finding(expectations, name: str, judged: Hour):
+@pytest.fixture(scope="module")
+def expectations(suites):
+    return suites[DATASET.name]
+
+
+def finding(expectations, name: str, judged):
     return next(one for one in judge(expectations, judged) if one.expected.name == name)
 
 
-def test_every_expectation_of_every_suite_has_rows_made_to_fail_it(expectations):
-    assert [file.stem for file in EXPECTATIONS_DIR.glob("*.json")] == [DATASET.name]
-    assert set(MADE_TO_FAIL) == {one.name for one in expectations.expectations}
+def test_every_expectation_of_every_suite_has_rows_made_to_fail_it(suites):
+    assert sorted(file.stem for file in EXPECTATIONS_DIR.glob("*.json")) == sorted(DATASETS)
+    for name, suite in suites.items():
+        assert set(MADE[name].MADE_TO_FAIL) == {one.name for one in suite.expectations}, name
 
 
-def test_a_good_hour_passes_all_of_them(expectations):
-    assert {one.outcome for one in judge(expectations, hour(good()))} == {"passed"}
+@pytest.mark.parametrize("name", sorted(DATASETS))
+def test_a_good_hour_passes_all_of_them(suites, name):
+    found = judge(suites[name], MADE[name].good_hour())
+    assert {one.expected.name: one.outcome for one in found if one.outcome != "passed"} == {}
 
 
-@pytest.mark.parametrize(("name", "number"), CASES)
-def test_an_expectation_fails_on_the_row_made_for_it_and_shows_that_row(expectations, name, number):
-    judged, culprit = MADE_TO_FAIL[name][number]
-    found = finding(expectations, name, judged)
+@pytest.mark.parametrize(("dataset", "name", "number"), CASES)
+def test_an_expectation_fails_on_the_row_made_for_it_and_shows_that_row(suites, dataset, name, number):
+    judged, culprit = MADE[dataset].MADE_TO_FAIL[name][number]
+    found = finding(suites[dataset], name, judged)
     assert found.outcome == "failed", found
     if culprit is None:
         assert found.failing is None
         return
     row = found.failing.to_dicts()[0]
     assert {key: row[key] for key in culprit} == culprit
-    assert found.failing.height == (2 if name == "one_row_per_station" else 1)
+    assert found.failing.height == (2 if name.startswith("one_row_per_") else 1)
 
 
 def test_without_history_and_hour_before_it_is_not_evaluated_and_not_passed(expectations):
