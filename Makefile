@@ -13,8 +13,8 @@ help: ## this text
 install: ## .venv from the locked requirements, and the locked jars
 	@bin/install
 
-up: install ## start everything; FEED=gbfs:<address> for a real city, PORT_BASE=20000 for other ports
-	@$(MILLRACE) up $(if $(FEED),--feed '$(FEED)') $(if $(PORT_BASE),--port-base '$(PORT_BASE)')
+up: install ## start everything; FEED=gbfs:<address> for a real city, STREAMS=a,b, PORT_BASE=20000 for other ports
+	@$(MILLRACE) up $(if $(FEED),--feed '$(FEED)') $(if $(STREAMS),--streams '$(STREAMS)') $(if $(PORT_BASE),--port-base '$(PORT_BASE)')
 
 down: $(MILLRACE) ## stop everything, in order
 	@$(MILLRACE) down

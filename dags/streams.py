@@ -48,7 +48,7 @@ def _sinks(spec: StreamSpec) -> str:
     return ", ".join(words.get(sink.kind, f"`{sink}`") for sink in spec.sinks)
 
 
-def stream_dag(spec: StreamSpec, log: str) -> DAG:
+def stream_dag(spec: StreamSpec, log: str, *, begins: bool) -> DAG:
     with DAG(
         dag_id=f"stream__{spec.name}",
         description=spec.description or f"Keeps the stream {spec.name} running",
@@ -65,6 +65,7 @@ def stream_dag(spec: StreamSpec, log: str) -> DAG:
         start_date=policy.START,
         catchup=False,
         max_active_runs=1,
+        is_paused_upon_creation=not begins,
         tags={policy.STREAM},
         # Retries are for what hits the task itself, such as a trigger that cannot be loaded: a run that
         # failed at once would be followed by the next one at once.
@@ -78,8 +79,12 @@ def stream_dags() -> list[DAG]:
     from millrace.control.streamhost import log_file
 
     here = settings.load()
-    streams = load_catalog(here.catalog_dir).streams.values()
-    return [stream_dag(spec, str(log_file(here.home, spec.name))) for spec in streams]
+    catalog = load_catalog(here.catalog_dir)
+    begin = catalog.started(here.streams)
+    return [
+        stream_dag(spec, str(log_file(here.home, spec.name)), begins=spec.name in begin)
+        for spec in catalog.streams.values()
+    ]
 
 
 for stream in stream_dags():

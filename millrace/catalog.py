@@ -149,7 +149,11 @@ class StreamSpec(_Entry):
     heartbeat: Duration = timedelta(seconds=5)
     stop_within: Duration = timedelta(seconds=60)
     spark_conf: dict[str, str] = Field(default_factory=dict)
-    # Not part of what a driver is started with: another retention is no reason to restart it.
+    # Not part of what a driver is started with: a change of these is no reason to restart it.
+    autostart: bool = Field(default=True, exclude=True)
+    """Whether its DAG begins by itself. Otherwise a person starts it: from the UI, or `make up STREAMS=...`."""
+    feed: str | None = Field(default=None, exclude=True)
+    """The feed that the embedded stack runs for it, beside the one that FEED names."""
     retention: StreamRetention = Field(default_factory=StreamRetention, exclude=True)
 
     @model_validator(mode="after")
@@ -217,6 +221,20 @@ class Catalog(BaseModel):
     feeds: dict[str, FeedSpec]
     datasets: dict[str, DatasetSpec]
 
+    def started(self, chosen: str) -> list[str]:
+        """The streams that begin by themselves: the chosen ones (names, separated by commas), or those with
+        `autostart`. Raises CatalogError naming those there are.
+        """
+        if not chosen.strip():
+            return [name for name, spec in self.streams.items() if spec.autostart]
+        names = [name.strip() for name in chosen.split(",") if name.strip()]
+        if unknown := [name for name in names if name not in self.streams]:
+            raise CatalogError(
+                f"MILLRACE_STREAMS={chosen}: there is no stream {unknown[0]!r} in streams.yaml; there are: "
+                f"{', '.join(self.streams)}"
+            )
+        return names
+
     def dataset_of(self, stream: str) -> DatasetSpec:
         """The dataset that a stream writes. Raises CatalogError when there is no such stream, or it writes none."""
         spec = self.streams.get(stream)
@@ -247,6 +265,8 @@ def load_catalog(directory: Path) -> Catalog:
         for sink in stream.sinks:
             if sink.kind == "kafka":
                 _known(sink.address, catalog.topics, f"{where}.sinks", "topics.yaml")
+        if stream.feed is not None:
+            _known(stream.feed, catalog.feeds, f"{where}.feed", "feeds.yaml")
         if stream.dataset is not None:
             _known(stream.dataset, catalog.datasets, f"{where}.dataset", "datasets.yaml")
     for feed in catalog.feeds.values():

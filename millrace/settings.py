@@ -53,6 +53,8 @@ class Settings:
     """`atomic`: the store decides If-Match and writes in one step. `checked`: it checks first and writes
     later, so a conditional PUT can lose to another (the embedded stack's server)."""
     ports: Ports
+    streams: str = ""
+    """Names of streams, separated by commas, that begin by themselves; empty: those of the catalog's `autostart`."""
     access_key: str | None = field(default=None, repr=False)
     secret_key: str | None = field(default=None, repr=False)
 
@@ -94,6 +96,7 @@ def load(env: Mapping[str, str] | None = None) -> Settings:
         prefix=value("MILLRACE_PREFIX") or "",
         if_match="atomic" if if_match == "atomic" else "checked",
         ports=ports,
+        streams=value("MILLRACE_STREAMS") or "",
         access_key=env.get("AWS_ACCESS_KEY_ID") or secrets.get("AWS_ACCESS_KEY_ID"),
         secret_key=env.get("AWS_SECRET_ACCESS_KEY") or secrets.get("AWS_SECRET_ACCESS_KEY"),
     )

@@ -43,6 +43,13 @@ def up(
         str | None,
         typer.Option(help="A feed of the catalog, or gbfs:<address of a gbfs.json>; kept for later starts."),
     ] = None,
+    streams: Annotated[
+        str | None,
+        typer.Option(
+            help="Streams of the catalog, separated by commas, to run instead of those that start by themselves; "
+            "kept for later starts."
+        ),
+    ] = None,
     port_base: Annotated[
         int | None,
         typer.Option(
@@ -58,7 +65,7 @@ def up(
 
     console = Console()
     with Steps(console) as steps:
-        stack = bring_up(steps, port_base=port_base, feed=feed or None)
+        stack = bring_up(steps, port_base=port_base, feed=feed or None, streams=streams or None)
         seconds = steps.seconds
     console.print(_welcome(stack, seconds), highlight=False, soft_wrap=True)
 

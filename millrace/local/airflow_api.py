@@ -36,6 +36,10 @@ class AirflowApi:
         """What Airflow knows of a DAG (`is_paused`, …); None before it has read the DAG's file."""
         return self._ask("GET", f"/api/v2/dags/{dag_id}", missing_ok=True)
 
+    def pause(self, dag_id: str, paused: bool) -> None:
+        """Pause a DAG or let it run."""
+        self._ask("PATCH", f"/api/v2/dags/{dag_id}?update_mask=is_paused", {"is_paused": paused})
+
     def import_errors(self, since: datetime) -> list[str]:
         """Files of DAGs that could not be imported after `since` (older errors may be mended by now), each
         with the last line of its error."""

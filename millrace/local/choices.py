@@ -15,13 +15,19 @@ from millrace.local.credentials import write_private
 from millrace.local.errors import StackError
 from millrace.settings import DEFAULT_PORTS
 
+STREAMS = "MILLRACE_STREAMS"
+"""The streams that the stack runs, separated by commas; those of the catalog with `autostart` unless told otherwise."""
 FEED = "MILLRACE_FEED"
 """A feed of the catalog or gbfs:<address>; `millrace feed run default` reads it from the file at every start,
 so another feed needs a restart of that program only, and an address is in no argument list."""
 
 
 def choose(
-    env: Mapping[str, str], kept: Mapping[str, str], port_base: int | None, feed: str | None
+    env: Mapping[str, str],
+    kept: Mapping[str, str],
+    port_base: int | None,
+    feed: str | None,
+    streams: str | None = None,
 ) -> dict[str, str]:
     """The choices to keep. Ports: MILLRACE_PORT_* of the environment, then `port_base` (its ports are
     base, base + 1, … in the order of DEFAULT_PORTS), then what was kept, then the defaults.
@@ -38,6 +44,7 @@ def choose(
         of_base = str(port_base + number) if port_base is not None else None
         chosen[key] = env.get(key) or of_base or kept.get(key) or str(default)
     chosen[FEED] = feed or env.get(FEED) or kept.get(FEED) or DEFAULT
+    chosen[STREAMS] = streams or env.get(STREAMS) or kept.get(STREAMS) or ""
     return chosen
 
 

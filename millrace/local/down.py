@@ -15,7 +15,7 @@ from millrace.settings import Settings
 ORDER: tuple[tuple[str, tuple[str, ...], float], ...] = (
     # Feeds hand over what they fetched; then drivers finish their micro-batches while Airflow stops beside
     # them (left running, it would see the drivers go and start them again); the servers they need go last.
-    ("Feed", ("feed",), 40),
+    ("Feeds", ("feed",), 40),
     ("Streams and Airflow", ("airflow-triggerer", "airflow-scheduler", "streamhost", *AIRFLOW_PROGRAMS), 130),
     ("S3 server", ("s3",), 30),
     ("Kafka", ("kafka",), 45),
@@ -35,6 +35,8 @@ def stop_all(settings: Settings, steps: Steps) -> None:
     if supervisor.is_running():
         known = {state.name for state in supervisor.states()}
         for title, programs, patience in ORDER:
+            if title == "Feeds":
+                programs = tuple(sorted(name for name in known if name.startswith(programs[0])))
             with steps.step(f"Stopping: {title}"):
                 supervisor.stop_programs([p for p in dict.fromkeys(programs) if p in known], patience)
         supervisor.shut_down()

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from millrace.local.airflow_config import airflow_environment
-from millrace.local.choices import FEED
+from millrace.local.choices import FEED, STREAMS
 from millrace.local.credentials import ADMIN_PASSWORD
 from millrace.local.jars import jar_root
 from millrace.local.java import Java
 from millrace.local.marker import MARKER
 from millrace.settings import PROJECT_ROOT, Settings
 
-_FOREIGN = ("AIRFLOW", FEED, "AWS_", "SPARK_", "PYSPARK_", "SUPERVISOR_", "PYTHONHOME")
+_FOREIGN = ("AIRFLOW", FEED, STREAMS, "AWS_", "SPARK_", "PYSPARK_", "SUPERVISOR_", "PYTHONHOME")
 
 
 def stack_environment(

@@ -3,41 +3,46 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from millrace.local.errors import StackError
-from millrace.local.programs import AIRFLOW_PROGRAMS
+from millrace.local.programs import AIRFLOW_PROGRAMS, FEED_PREFIX
 from millrace.store import StoreError
 
 if TYPE_CHECKING:
     from millrace.control.status import DriverStatus
     from millrace.local.stack import Stack
 
-STREAM = "station_hourly"
 COMPACTION = "compact_hourly"
 
 
-def stopped_on_purpose(stack: Stack, begun: datetime) -> str | None:
+def stopped_on_purpose(stack: Stack, stream: str, begun: datetime) -> str | None:
     """Why no driver is to be expected: the stream was stopped, or its DAG or the compaction's is paused."""
     from millrace.control.desired import read_desired
 
-    api = stack.api
-    for dag in (f"stream__{STREAM}", COMPACTION):
-        stack.wait_for(
-            lambda dag=dag: api.dag(dag) is not None or _cannot_be_read(stack, begun),  # type: ignore[misc]
-            "airflow-dag-processor",
-            90,
-            what=f"Airflow to read the DAG {dag}",
-        )
-        if (found := api.dag(dag)) and found["is_paused"]:
+    for dag in (f"stream__{stream}", COMPACTION):
+        if wait_for_dag(stack, dag, begun)["is_paused"]:
             return (
                 f"the DAG {dag} is paused, so nothing is waited for: {stack.settings.airflow_url}/dags/{dag}"
             )
-    desired = read_desired(stack.store, STREAM)
+    desired = read_desired(stack.store, stream)
     if desired is not None and desired.state == "stopped":
-        return f"{STREAM} stays stopped, as {desired.who} wanted ({desired.why})"
+        return f"{stream} stays stopped, as {desired.who} wanted ({desired.why})"
     return None
+
+
+def wait_for_dag(stack: Stack, dag: str, begun: datetime) -> dict[str, Any]:
+    """What Airflow knows of a DAG, once it has read it. Raises StackError when it cannot."""
+    api = stack.api
+    stack.wait_for(
+        lambda: api.dag(dag) is not None or _cannot_be_read(stack, begun),
+        "airflow-dag-processor",
+        90,
+        what=f"Airflow to read the DAG {dag}",
+    )
+    return api.dag(dag) or {}
 
 
 def _cannot_be_read(stack: Stack, begun: datetime) -> bool:
@@ -47,52 +52,61 @@ def _cannot_be_read(stack: Stack, begun: datetime) -> bool:
     return False
 
 
-def wait_for_driver(stack: Stack, begun: datetime) -> DriverStatus:
+def wait_for_driver(stack: Stack, stream: str, begun: datetime) -> DriverStatus:
     """Until Airflow has deployed the stream and its driver has written facts; `begun`: when `up` began, UTC.
 
     A driver of a stack that was up before may have nothing new to count: that it runs is enough then.
     """
     from millrace.local.stack import TimedOut
 
-    published_before = published_hours(stack, 1) > 0
+    published_before = published_hours(stack, stream, 1) > 0
+
+    counts = stack.catalog.streams[stream].dataset is not None
 
     def progress() -> bool:
-        status = _newest(stack, begun)
+        status = _newest(stack, stream, begun)
         if status is None or status.ended:
             return False
-        return status.facts > 0 or (published_before and status.state == "running")
+        if published_before or not counts:
+            return status.state == "running"
+        return status.facts > 0
 
-    page = f"{stack.settings.airflow_url}/dags/stream__{STREAM}"
+    page = f"{stack.settings.airflow_url}/dags/stream__{stream}"
     try:
         stack.wait_for(
             progress,
             "streamhost",
             180,
-            watched=("streamhost", "feed", *AIRFLOW_PROGRAMS),
-            what=f"Airflow to deploy {STREAM} (it is {page})",
+            watched=("streamhost", *stack.feed_programs(), *AIRFLOW_PROGRAMS),
+            what=f"Airflow to deploy {stream} (it is {page})",
         )
     except TimedOut:
-        status = _newest(stack, begun)
+        status = _newest(stack, stream, begun)
         if status is None:
             raise
         why = f": {status.error}" if status.error else ""
-        culprit = "feed" if status.state == "running" else STREAM
+        feed = stack.catalog.streams[stream].feed
+        source = f"{FEED_PREFIX}{feed}" if feed else "feed"
+        culprit = source if status.state == "running" else stream
         raise StackError(
-            f"{STREAM} is {status.state}{why}, and has counted nothing in {status.records} messages"
+            f"{stream} is {status.state}{why}, and has counted nothing in {status.records} messages"
             f"{stack.last_words(culprit)}"
         ) from None
-    status = _newest(stack, begun)
+    status = _newest(stack, stream, begun)
     assert status is not None
     return status
 
 
-def wait_until_caught_up(stack: Stack, begun: datetime, patience: float) -> bool:
-    """Until the driver has read all there is, or `patience` seconds are over; whether it has."""
+def wait_until_caught_up(stack: Stack, streams: Sequence[str], begun: datetime, patience: float) -> bool:
+    """Until the drivers have read all there is, or `patience` seconds are over; whether they have.
+
+    A feed that never stops leaves a lag of a moment, so what counts is a batch of their own and then none left.
+    """
     from millrace.local.stack import TimedOut
 
     def nothing_waits() -> bool:
-        status = _newest(stack, begun)
-        return status is not None and status.lag == 0
+        found = [_newest(stack, stream, begun) for stream in streams]
+        return all(status is not None and (status.lag == 0 or status.last_idle_at) for status in found)
 
     try:
         stack.wait_for(nothing_waits, "streamhost", patience)
@@ -101,8 +115,8 @@ def wait_until_caught_up(stack: Stack, begun: datetime, patience: float) -> bool
     return True
 
 
-def publish(stack: Stack, *, whole_run: bool) -> int:
-    """Run the compaction once; how many hours are published when the first one is, or when the run ends.
+def publish(stack: Stack, streams: Sequence[str], *, whole_run: bool) -> dict[str, int]:
+    """Run the compaction once; by stream, how many hours are published when each has one, or when the run ends.
 
     A run that finds no hour due ends without one: an hour of a live feed is due 5 min after its end.
     """
@@ -111,7 +125,7 @@ def publish(stack: Stack, *, whole_run: bool) -> int:
     page = f"{stack.settings.airflow_url}/dags/{COMPACTION}/runs/{run}"
 
     def done() -> bool:
-        if not whole_run and published_hours(stack, 1):
+        if not whole_run and all(published_hours(stack, stream, 1) for stream in streams):
             return True
         state = api.run_state(COMPACTION, run)
         if state == "failed":
@@ -119,25 +133,26 @@ def publish(stack: Stack, *, whole_run: bool) -> int:
         return state == "success"
 
     stack.wait_for(done, "airflow-scheduler", 120, what=f"a run of {COMPACTION} to end (it is {page})")
-    return published_hours(stack)
+    return {stream: published_hours(stack, stream) for stream in streams}
 
 
-def published_hours(stack: Stack, limit: int | None = None) -> int:
+def published_hours(stack: Stack, stream: str, limit: int | None = None) -> int:
     """How many published objects the stream's dataset has; counting stops at `limit`."""
-    catalog = stack.catalog
-    prefix = catalog.dataset_of(STREAM).prefix
+    if stack.catalog.streams[stream].dataset is None:
+        return 0
+    prefix = stack.catalog.dataset_of(stream).prefix
     try:
         return sum(1 for _ in itertools.islice(stack.store.list_objects(f"{prefix}/"), limit))
     except StoreError:
         return 0
 
 
-def _newest(stack: Stack, begun: datetime) -> DriverStatus | None:
+def _newest(stack: Stack, stream: str, begun: datetime) -> DriverStatus | None:
     """The driver's last word, if it is from after `begun`."""
     from millrace.control.status import newest_status
 
     try:
-        status = newest_status(stack.store, STREAM)
+        status = newest_status(stack.store, stream)
     except StoreError:
         return None
     return status if status is not None and status.heartbeat_at >= begun else None

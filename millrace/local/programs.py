@@ -44,13 +44,24 @@ NAMES = (
 )
 """In the order in which they start."""
 
+FEED_PREFIX = "feed-"
+"""What the programs of the other streams' feeds are called: feed-orders, for one."""
+
 AIRFLOW_PROGRAMS = tuple(name for name in NAMES if name.startswith("airflow-"))
 
 
+def order_of(program: str) -> tuple[int, str]:
+    """Sorts programs as they start: the feeds last, by name."""
+    return NAMES.index(program) if program in NAMES else len(NAMES), program
+
+
 def stack_programs(
-    settings: Settings, kafka_command: Sequence[str], s3_command: Sequence[str]
+    settings: Settings,
+    kafka_command: Sequence[str],
+    s3_command: Sequence[str],
+    feeds: Sequence[str] = (),
 ) -> list[Program]:
-    """Every program of the stack, in the order in which they start."""
+    """Every program of the stack, in the order in which they start. `feeds`: of the other streams."""
     python = sys.executable
     ports = settings.ports
 
@@ -90,6 +101,16 @@ def stack_programs(
             stop_within=30,
             what="records to Kafka",
             ends_with=(0, 2),  # a replay that is over, and a configuration that a person must mend
+        ),
+        *(
+            Program(
+                f"{FEED_PREFIX}{name}",
+                [python, "-m", "millrace", "feed", "run", name],
+                stop_within=30,
+                what="records to Kafka",
+                ends_with=(0, 2),
+            )
+            for name in feeds
         ),
     ]
 

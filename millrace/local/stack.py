@@ -19,6 +19,7 @@ from millrace.local.java import Java
 from millrace.local.kafka import KafkaServer
 from millrace.local.programs import (
     AIRFLOW_PROGRAMS,
+    FEED_PREFIX,
     Program,
     config_file,
     log_dir,
@@ -53,6 +54,8 @@ class Stack:
     secrets: dict[str, str]
     java: Java
     cancelled: threading.Event
+    streams: tuple[str, ...] = ()
+    """Those that it runs by itself."""
 
     @property
     def home(self) -> Path:
@@ -87,7 +90,13 @@ class Stack:
         return stack_environment(self.settings, self.secrets, self.java)
 
     def programs(self) -> list[Program]:
-        return stack_programs(self.settings, self.kafka.command(), self.s3.command())
+        feeds = sorted({spec.feed for spec in self.catalog.streams.values() if spec.feed})
+        return stack_programs(self.settings, self.kafka.command(), self.s3.command(), feeds)
+
+    def feed_programs(self) -> list[str]:
+        """The feeds of the chosen streams, by program."""
+        feeds = {self.catalog.streams[name].feed for name in self.streams}
+        return ["feed", *sorted(f"{FEED_PREFIX}{feed}" for feed in feeds if feed)]
 
     @cached_property
     def catalog(self) -> Catalog:

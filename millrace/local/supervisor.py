@@ -20,7 +20,7 @@ import psutil
 
 from millrace.local.errors import StackError
 from millrace.local.marker import processes_of
-from millrace.local.programs import NAMES, config_file, log_dir, run_dir, socket_file
+from millrace.local.programs import config_file, log_dir, order_of, run_dir, socket_file
 
 _NO_ANSWER = (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError)
 _ALREADY_STARTED, _NOT_RUNNING = 60, 70  # supervisor.xmlrpc.Faults
@@ -95,7 +95,7 @@ class Supervisor:
     def states(self) -> list[ProgramState]:
         """Every program, in the order in which they start (supervisord itself sorts by name)."""
         found = [_state(info) for info in self._call("getAllProcessInfo")]
-        return sorted(found, key=lambda state: NAMES.index(state.name) if state.name in NAMES else len(NAMES))
+        return sorted(found, key=lambda state: order_of(state.name))
 
     def state(self, program: str) -> ProgramState:
         return _state(self._call("getProcessInfo", program))

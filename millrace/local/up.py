@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,14 +15,14 @@ from types import FrameType
 from millrace.catalog import CatalogError, load_catalog
 from millrace.feeds.choice import feed_from_text
 from millrace.local import checks, first_hours
-from millrace.local.choices import FEED, choose, keep_choices, read_choices
+from millrace.local.choices import FEED, STREAMS, choose, keep_choices, read_choices
 from millrace.local.credentials import ensure_secrets
 from millrace.local.down import stop_all, sweep
 from millrace.local.errors import StackError
 from millrace.local.home import make_home, only_one, stack_settings
 from millrace.local.jars import ensure_jars
 from millrace.local.java import find_java
-from millrace.local.programs import AIRFLOW_PROGRAMS, check_path
+from millrace.local.programs import AIRFLOW_PROGRAMS, NAMES, check_path
 from millrace.local.progress import Steps
 from millrace.local.stack import Cancelled, Stack
 from millrace.local.supervisor import Supervisor
@@ -35,7 +35,9 @@ class NoData(StackError):
     """Everything runs, but no data comes out of it. It is left running: the reason can be seen in it."""
 
 
-def up(steps: Steps, *, port_base: int | None = None, feed: str | None = None) -> Stack:
+def up(
+    steps: Steps, *, port_base: int | None = None, feed: str | None = None, streams: str | None = None
+) -> Stack:
     """Bring the stack of the current settings up, or check that it is.
 
     Raises StackError. When something does not start, and on Ctrl-C, what this call started is stopped again;
@@ -47,10 +49,12 @@ def up(steps: Steps, *, port_base: int | None = None, feed: str | None = None) -
     make_home(home)
     with only_one(home), _interruptible():
         kept = read_choices(home)
-        chosen = choose(os.environ, kept, port_base, feed)
-        _check_feed(chosen[FEED])
+        chosen = choose(os.environ, kept, port_base, feed, streams)
+        names = _check_choices(chosen)
         running = Supervisor(home).is_running()
-        if running and any(kept.get(name) != value for name, value in chosen.items() if name != FEED):
+        if running and any(
+            kept.get(name) != value for name, value in chosen.items() if name not in (FEED, STREAMS)
+        ):
             raise StackError(f"the stack of {home} runs with other ports: `millrace down` comes first")
         secrets = ensure_secrets(home)
         settings = replace(
@@ -58,7 +62,7 @@ def up(steps: Steps, *, port_base: int | None = None, feed: str | None = None) -
             access_key=secrets["AWS_ACCESS_KEY_ID"],
             secret_key=secrets["AWS_SECRET_ACCESS_KEY"],
         )
-        stack = Stack(settings, secrets, java, threading.Event())
+        stack = Stack(settings, secrets, java, threading.Event(), tuple(names))
         if running:
             keep_choices(home, chosen)
             _mend(stack, steps, new_feed=kept.get(FEED) != chosen[FEED])
@@ -85,11 +89,12 @@ def up(steps: Steps, *, port_base: int | None = None, feed: str | None = None) -
     return stack
 
 
-def _check_feed(text: str) -> None:
-    """A feed that cannot be is refused before anything starts."""
-    settings = stack_settings()
+def _check_choices(chosen: Mapping[str, str]) -> list[str]:
+    """A feed or a stream that cannot be is refused before anything starts; returns the streams to run."""
     try:
-        feed_from_text(text, load_catalog(settings.catalog_dir))
+        catalog = load_catalog(stack_settings().catalog_dir)
+        feed_from_text(chosen[FEED], catalog)
+        return catalog.started(chosen[STREAMS])
     except CatalogError as error:
         raise StackError(str(error)) from None
 
@@ -101,7 +106,8 @@ def _start(stack: Stack, steps: Steps) -> None:
     def kafka_and_feed() -> None:
         with steps.step("Kafka"):
             stack.start_kafka()
-        stack.supervisor.start_program("feed")
+        for program in stack.feed_programs():
+            stack.supervisor.start_program(program)
 
     def s3_and_streamhost() -> None:
         with steps.step("S3 server"):
@@ -135,7 +141,9 @@ def _mend(stack: Stack, steps: Steps, *, new_feed: bool) -> None:
     if new_feed:
         with steps.step("Stopping: Feed"):
             supervisor.stop_programs(["feed"], 40)
-    stopped = [state.name for state in supervisor.states() if state.state != "RUNNING"]
+    wanted = [*(name for name in NAMES if name != "feed"), *stack.feed_programs()]
+    states = {state.name: state.state for state in supervisor.states()}
+    stopped = [name for name in wanted if states.get(name) != "RUNNING"]
     with steps.step("The stack is running") as note:
         note(f"starting {', '.join(stopped)}" if stopped else "nothing to start")
         for title, program, start in (
@@ -148,46 +156,65 @@ def _mend(stack: Stack, steps: Steps, *, new_feed: bool) -> None:
         if set(AIRFLOW_PROGRAMS) & set(stopped):
             stack.migrate_airflow()
         stack.start_airflow()
-        for program in ("streamhost", "feed"):
+        for program in ("streamhost", *stack.feed_programs()):
             supervisor.start_program(program)
-    if set(stopped) - {"feed"}:
+    if {name for name in stopped if not name.startswith("feed")}:
         _first_data(stack, steps, begun)
+    else:
+        _unpause(stack, begun)
 
 
 def _first_data(stack: Stack, steps: Steps, begun: datetime) -> None:
     """See that data flows. Raises NoData."""
-    if first_hours.STREAM not in stack.catalog.streams:
-        return
     try:
+        _unpause(stack, begun)
         _see_data_flow(stack, steps, begun)
     except StackError as error:
         raise NoData(f"{error}. Everything else runs: have a look, or stop it with `millrace down`") from None
 
 
+def _unpause(stack: Stack, begun: datetime) -> None:
+    """Begin the streams that were asked for by name; otherwise a person's pause is respected."""
+    if stack.settings.streams:
+        for name in stack.streams:
+            dag = first_hours.wait_for_dag(stack, f"stream__{name}", begun)
+            if dag["is_paused"]:
+                stack.api.pause(f"stream__{name}", paused=False)
+
+
 def _see_data_flow(stack: Stack, steps: Steps, begun: datetime) -> None:
-    if why := first_hours.stopped_on_purpose(stack, begun):
-        steps.remark(why)
-        return
-    with steps.step(f"Airflow deploys {first_hours.STREAM}") as note:
-        status = first_hours.wait_for_driver(stack, begun)
-        note(f"{status.records:,} messages, {status.facts:,} facts")
-    if first_hours.published_hours(stack, 1):
+    """Every stream counts, and its first hours are published, in the order of the catalog."""
+    seen = []
+    for name in stack.streams:
+        if why := first_hours.stopped_on_purpose(stack, name, begun):
+            steps.remark(why)
+            continue
+        with steps.step(f"Airflow deploys {name}") as note:
+            status = first_hours.wait_for_driver(stack, name, begun)
+            note(f"{status.records:,} messages, {status.facts:,} facts")
+        if stack.catalog.streams[name].dataset is not None and not first_hours.published_hours(
+            stack, name, 1
+        ):
+            seen.append(name)
+    if not seen:
         return
     with steps.step("First published hours") as note:
-        hours = first_hours.publish(stack, whole_run=False)
+        hours = first_hours.publish(stack, seen, whole_run=False)
+        told = ", ".join(f"{name} {count}" for name, count in hours.items())
         note(
-            f"{hours} so far, after {steps.seconds:.0f} s"
-            if hours
-            else "none is due yet: an hour is, 5 min after its end"
+            f"{told}; after {steps.seconds:.0f} s"
+            if all(hours.values())
+            else f"{told}; an hour is due 5 min after its end"
         )
-    if not hours:
+    if not any(hours.values()):
         return
-    with steps.step("The stream catches up") as note:
-        if not first_hours.wait_until_caught_up(stack, begun, CATCH_UP_PATIENCE):
+    with steps.step("The streams catch up") as note:
+        if not first_hours.wait_until_caught_up(stack, seen, begun, CATCH_UP_PATIENCE):
             note("goes on in the background")
             return
     with steps.step("The past day") as note:
-        note(f"{first_hours.publish(stack, whole_run=True)} hours published")
+        hours = first_hours.publish(stack, seen, whole_run=True)
+        note(f"{sum(hours.values())} hours published")
 
 
 @contextmanager
