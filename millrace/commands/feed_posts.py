@@ -32,6 +32,30 @@ def run_demo(
     run_by_hand("posts_demo", {"seed": seed, "rate": rate, "total": total}, kafka, once)
 
 
+@app.command("jetstream")
+def run_jetstream(
+    servers: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[URL]...",
+            help="Jetstream servers, version 1 (wss://HOST/subscribe) or 2 "
+            "(wss://HOST/xrpc/network.bsky.jetstream.subscribeEvents); else Bluesky's public ones.",
+        ),
+    ] = None,
+    rewind: Annotated[str, typer.Option(help="How far before the last event it begins again.")] = "5s",
+    catch_up: Annotated[str, typer.Option(help="The longest gap that is filled.")] = "24h",
+    kafka: Kafka = None,
+    once: Once = False,
+) -> None:
+    """Every new post on Bluesky, from a Jetstream server; no key is needed.
+
+    Started again, or cut off, it goes on a little before the last post in Kafka, so nothing is missed that the server
+    still has. When a server fails, the next one is asked.
+    """
+    options = {"rewind": rewind, "catch_up": catch_up, **({"servers": servers} if servers else {})}
+    run_by_hand("jetstream", options, kafka, once)
+
+
 @app.command("tweets")
 def run_tweets(
     file: Annotated[

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from millrace.feeds.jetstream.options import JetstreamOptions
 from millrace.feeds.option_types import FeedOptions
 from millrace.feeds.options import CityOptions, GbfsOptions, ReplayOptions, SeoulOptions
 from millrace.feeds.orders.options import OrdersOptions, OrdersReplayOptions
@@ -32,5 +33,6 @@ KINDS: dict[str, Kind] = {
     "orders_replay": Kind(OrdersReplayOptions, "millrace.feeds.orders.replay", "orders"),
     "posts_demo": Kind(PostsDemoOptions, "millrace.feeds.posts.demo_feed", "posts"),
     "tweets": Kind(TweetsOptions, "millrace.feeds.posts.tweets_feed", "posts"),
+    "jetstream": Kind(JetstreamOptions, "millrace.feeds.jetstream.feed", "posts"),
     "socket": Kind(SocketOptions, "millrace.feeds.socket.feed", "lines"),
 }

@@ -6,6 +6,8 @@ import base64
 import itertools
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -111,6 +113,19 @@ class FeedBench:
             "MILLRACE_CATALOG": str(self.directory / "catalog"),
             "MILLRACE_KAFKA": self.bootstrap,
         }
+
+    @contextmanager
+    def process(self, name: str) -> Iterator[subprocess.Popen[bytes]]:
+        """`millrace feed run NAME` as a process of its own; killed when the block ends before it does. What it says is
+        in `<directory>/feed.log`."""
+        command = [sys.executable, "-m", "millrace", "feed", "run", name]
+        with (self.directory / "feed.log").open("ab") as log:
+            process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
 
     def count(self) -> int:
         """How many messages the topic holds; 0 while there is no topic."""

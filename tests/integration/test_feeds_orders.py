@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
 from itertools import islice
 from pathlib import Path
@@ -61,10 +59,9 @@ def test_the_total_is_that_of_all_starts_together(bench: FeedBench) -> None:
 
 def test_a_feed_that_is_killed_again_and_again_leaves_no_gap_and_no_repeat(bench: FeedBench) -> None:
     bench.catalog_directory({"market": {"kind": "orders", "options": {"seed": 9, "rate": 5000}}})
-    command = [sys.executable, "-m", "millrace", "feed", "run", "market"]
     began, reached = int(time.time()), 0
     for how in (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM):
-        with subprocess.Popen(command, env=bench.environment, stderr=subprocess.DEVNULL) as process:
+        with bench.process("market") as process:
             wait_until(lambda enough=reached + 2000: bench.count() > enough, 30, "some thousand orders")
             process.send_signal(how)
             assert process.wait(30) == (0 if how == signal.SIGTERM else -how)
@@ -123,8 +120,7 @@ def test_a_replay_that_is_stopped_or_killed_goes_on_with_the_next_line(bench: Fe
     assert 100 <= stopped < 5000
     options = {"file": str(path), "rate": 2000}
     bench.catalog_directory({"book": {"kind": "orders_replay", "options": options}})
-    command = [sys.executable, "-m", "millrace", "feed", "run", "book"]
-    with subprocess.Popen(command, env=bench.environment, stderr=subprocess.DEVNULL) as process:
+    with bench.process("book") as process:
         wait_until(lambda: bench.count() > stopped + 200, 30, "two hundred more lines")
         process.kill()
     assert stopped < bench.count() < 5000

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from itertools import islice
@@ -76,10 +74,9 @@ def test_a_total_ends_with_the_end_of_input(bench: FeedBench) -> None:
 
 def test_a_crowd_that_is_killed_goes_on_without_gap_and_without_repeat(bench: FeedBench) -> None:
     bench.catalog_directory({"crowd": {"kind": "posts_demo", "options": {"seed": 9, "rate": 2000}}})
-    command = [sys.executable, "-m", "millrace", "feed", "run", "crowd"]
     for how in (signal.SIGKILL, signal.SIGTERM):
         reached = bench.count()
-        with subprocess.Popen(command, env=bench.environment, stderr=subprocess.DEVNULL) as process:
+        with bench.process("crowd") as process:
             wait_until(lambda enough=reached + 1000: bench.count() > enough, 30, "a thousand posts")
             process.send_signal(how)
             assert process.wait(30) == (0 if how == signal.SIGTERM else -how)

@@ -31,7 +31,7 @@ def test_the_list_shows_the_feeds_of_the_catalog_and_marks_the_default(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "nothing"], "there is no feed 'nothing' in feeds.yaml; there are: city"),
+        (["run", "nothing"], "there is no feed 'nothing' in feeds.yaml; there are: bluesky, city, lines,"),
         (["run", "gbfs:nowhere"], "it is not a URL such as https://example.org/gbfs.json"),
         (["city", "--interval", "1s"], "millrace: --interval: it must be at least 5s"),
         (["lines", "localhost"], "millrace: --address: it is not an address such as localhost:9999"),

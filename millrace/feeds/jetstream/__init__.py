@@ -1,0 +1,1 @@
+"""Bluesky's posts, from a Jetstream server over a websocket."""
