@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from millrace import settings
 from millrace.local.jars import ensure_jars
@@ -22,6 +23,10 @@ from millrace.settings import Settings
 from millrace.store import S3Store, open_store
 
 _numbers = itertools.count(1)
+
+# How long one example takes says more about the machine than about the code.
+hypothesis_settings.register_profile("millrace", deadline=None)
+hypothesis_settings.load_profile("millrace")
 
 
 def wait_until(condition: Callable[[], object], timeout: float, what: str, every: float = 0.05) -> None:

@@ -57,6 +57,16 @@ def test_the_total_is_that_of_all_starts_together(bench: FeedBench) -> None:
     assert bench.values() == _lines(1, 1, 6, NOON)
 
 
+def test_an_empty_topic_gets_a_past_once(bench: FeedBench) -> None:
+    _once(bench, NOON, rate=2, history="10s")
+    _once(bench, NOON + 60, rate=2, history="10s")
+    ids = [int(line.split(b",")[1]) for line in bench.values()]
+    times = [time_of_line(line) for line in bench.values()]
+    assert ids == list(range(1, 20 + 2 + 2 + 1))
+    assert times[:20] == [NOON - 10 + number // 2 for number in range(20)]
+    assert times[20:] == [NOON, NOON, NOON + 60, NOON + 60]
+
+
 def test_a_feed_that_is_killed_again_and_again_leaves_no_gap_and_no_repeat(bench: FeedBench) -> None:
     bench.catalog_directory({"market": {"kind": "orders", "options": {"seed": 9, "rate": 5000}}})
     began, reached = int(time.time()), 0

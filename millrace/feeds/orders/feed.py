@@ -7,12 +7,14 @@ from itertools import islice
 
 from confluent_kafka import Message
 
+from millrace.catalog import format_duration
 from millrace.feeds.context import FeedContext
 from millrace.feeds.kafka_tail import last_of_each_partition
 from millrace.feeds.orders.line import id_of_line, line_time, order_line
 from millrace.feeds.orders.market import orders
 from millrace.feeds.orders.options import OrdersOptions
 from millrace.feeds.pace import Pace
+from millrace.feeds.past import past_moments
 
 log = logging.getLogger(__name__)
 
@@ -25,13 +27,20 @@ def run(context: FeedContext, options: OrdersOptions) -> None:
     """Run until stopped, or until the order with id `total` is sent.
 
     Delivery is in order, so the last id in Kafka tells all that was sent: after a crash nothing is missing and
-    nothing doubled. While no feed runs there are no orders; the gap is not filled.
+    nothing doubled. While no feed runs there are no orders; the gap is not filled. Only an empty topic gets a past.
     """
     last = last_order_id(context)
     log.info("%s: the last order in Kafka has id %d; goes on with %d", context.name, last, last + 1)
     market = orders(options.seed, last + 1)
-    pace = Pace(options.rate)
-    told, sent = context.clock(), 0
+    sent = 0
+    if last == 0:
+        moments = past_moments(context.clock(), options.history, options.rate)
+        for moment, order in zip(moments, islice(market, options.total), strict=False):
+            context.sink.send(order_line(order, line_time(moment)))
+            last, sent = order.order_id, sent + 1
+        market = orders(options.seed, last + 1)
+        log.info("%s: %d orders of the past %s sent", context.name, sent, format_duration(options.history))
+    pace, told = Pace(options.rate), context.clock()
     while True:
         wanted = max(1, int(options.rate * _ONCE)) if context.once else pace.due()
         if options.total is not None:

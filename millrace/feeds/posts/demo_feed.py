@@ -7,10 +7,12 @@ from itertools import islice
 
 from confluent_kafka import Message
 
+from millrace.catalog import format_duration
 from millrace.feeds.context import FeedContext
 from millrace.feeds.kafka_tail import last_of_each_partition
 from millrace.feeds.model import Unreadable
 from millrace.feeds.pace import Pace
+from millrace.feeds.past import past_moments
 from millrace.feeds.posts.demo import dated, demo_posts, number_of, post_id
 from millrace.feeds.posts.envelope import send_end_of_posts, send_post
 from millrace.feeds.posts.options import PostsDemoOptions
@@ -25,13 +27,21 @@ def run(context: FeedContext, options: PostsDemoOptions) -> None:
     """Run until stopped, or until post number `total` is sent, which ends with the end of input.
 
     Delivery is in order, so the last number in Kafka tells all that was sent: after a crash nothing is missing and
-    nothing doubled. While no feed runs there are no posts; the gap is not filled.
+    nothing doubled. While no feed runs there are no posts; the gap is not filled. Only an empty topic gets a past.
     """
     last, posted_at = last_demo_post(context, options.seed)
     log.info("%s: the last post in Kafka has number %d; goes on with %d", context.name, last, last + 1)
     made = demo_posts(options.seed, last + 1)
-    pace = Pace(options.rate)
-    told, sent = context.clock(), 0
+    sent = 0
+    if last == 0:
+        moments = past_moments(context.clock(), options.history, options.rate)
+        for moment, post in zip(moments, islice(made, options.total), strict=False):
+            posted_at = int(moment * 1000)
+            send_post(context.sink, dated(post, options.seed, posted_at))
+            last, sent = post.number, sent + 1
+        made = demo_posts(options.seed, last + 1)
+        log.info("%s: %d posts of the past %s sent", context.name, sent, format_duration(options.history))
+    pace, told = Pace(options.rate), context.clock()
     while True:
         wanted = max(1, int(options.rate)) if context.once else pace.due()
         if options.total is not None:

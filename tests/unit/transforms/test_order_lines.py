@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spark_apps.transforms.order_lines import parse_orders
@@ -87,7 +87,6 @@ def test_each_malformed_line_has_its_reason_and_disturbs_no_other(line: bytes, r
     assert rejected == [(1, reason), (3, "empty")]
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.one_of(st.binary(max_size=60), st.text(max_size=60).map(str.encode), st.just(GOOD)), max_size=8

@@ -95,7 +95,7 @@ def histories(draw: st.DrawFn) -> tuple[list[tuple[bytes, int]], list[int]]:
     return lines, cuts
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(histories())
 def test_any_history_cut_anywhere_equals_a_recount(
     history: tuple[list[tuple[bytes, int]], list[int]],

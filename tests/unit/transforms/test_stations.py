@@ -92,7 +92,7 @@ def histories(draw: st.DrawFn) -> tuple[list[Message], StationRules]:
     return [message for _, message in arrivals], rules
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(histories(), st.data())
 def test_any_history_in_any_micro_batches_equals_the_oracle(
     history: tuple[list[Message], StationRules], data: st.DataObject
