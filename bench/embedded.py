@@ -35,17 +35,20 @@ class Embedded:
     def stream_name(self, topic: str) -> str:
         return f"stream_{topic}"
 
-    def environment(self, topic: str, **changes: object) -> dict[str, str]:
-        """Environment of a driver of station_hourly on this topic, with its own catalog and home."""
+    def environment(self, topic: str, like: str = "station_hourly", **changes: object) -> dict[str, str]:
+        """Environment of a driver like one of the catalog's on this topic, with its own catalog and home."""
         catalog = self.directory / topic / "catalog"
         catalog.mkdir(parents=True, exist_ok=True)
-        entry = yaml.safe_load((PROJECT_ROOT / "catalog" / "streams.yaml").read_text())["station_hourly"]
-        dataset = yaml.safe_load((PROJECT_ROOT / "catalog" / "datasets.yaml").read_text())["hourly_summary"]
+        entry = yaml.safe_load((PROJECT_ROOT / "catalog" / "streams.yaml").read_text())[like]
+        kind = entry["dataset"]
+        dataset = yaml.safe_load((PROJECT_ROOT / "catalog" / "datasets.yaml").read_text())[kind]
         name = self.stream_name(topic)
-        (catalog / "streams.yaml").write_text(yaml.safe_dump({name: entry | {"topic": topic} | changes}))
+        entry |= {"source": f"kafka://{topic}", "sinks": ["facts", "live"], **changes}
+        entry.pop("feed", None)
+        (catalog / "streams.yaml").write_text(yaml.safe_dump({name: entry}))
         (catalog / "topics.yaml").write_text(yaml.safe_dump({topic: {}}))
         (catalog / "datasets.yaml").write_text(
-            yaml.safe_dump({"hourly_summary": dataset | {"writers": [name]}}, sort_keys=False)
+            yaml.safe_dump({kind: dataset | {"writers": [name]}}, sort_keys=False)
         )
         (catalog / "feeds.yaml").write_text("{}")
         found = self.settings
@@ -59,6 +62,7 @@ class Embedded:
             "AWS_ACCESS_KEY_ID": found.access_key or "",
             "AWS_SECRET_ACCESS_KEY": found.secret_key or "",
             "MILLRACE_BENCH_STREAM": name,
+            "MILLRACE_BENCH_APP": entry["app"],
         }
 
     @contextmanager
@@ -67,7 +71,7 @@ class Embedded:
         command = [
             sys.executable,
             "-m",
-            "spark_apps.station_hourly",
+            f"spark_apps.{environment['MILLRACE_BENCH_APP']}",
             "--stream",
             environment["MILLRACE_BENCH_STREAM"],
         ]

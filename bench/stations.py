@@ -22,21 +22,14 @@ from pathlib import Path
 from confluent_kafka import Producer
 
 from bench.embedded import Embedded, embedded
-from millrace.catalog import TopicSpec
-from millrace.kafka_topics import ensure_topics
+from bench.measured import FOR_THROUGHPUT, fill, newest, rate_of
 from millrace.settings import PROJECT_ROOT
 from millrace.store import S3Store, open_store
-from spark_apps.runtime.carried_state import CarriedState, Manifest, newest_manifest
+from spark_apps.runtime.carried_state import Manifest
 
 STATIONS = 501
 START = 1_700_000_000 // 3600 * 3600
 EVERY = 60
-FOR_THROUGHPUT = {
-    "driver_memory": "1g",
-    "spark_conf": {"spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=4"},
-}
-"""The catalog's defaults start fast and stay small; a stream of many small messages wants the JVM's second
-compiler (152 k against 112 k a second). The peer gets the same, and 2 GB."""
 
 
 def main() -> None:
@@ -60,48 +53,24 @@ def main() -> None:
 
 def _throughput(stack: Embedded, name: str, observations: int, buckets: int) -> None:
     topic = f"bench_{name}"
-    messages = _fill(stack, topic, _polls(observations) if name == "polls" else _singles(observations))
+    messages = fill(stack, topic, _polls(observations) if name == "polls" else _singles(observations))
     per_batch = 500 if name == "polls" else 200_000
-    ours = _run_stream(stack, topic, messages, per_batch, buckets)
-    peer = _run_peer(stack, topic, per_batch, observations)
-    what = "whole polls" if name == "polls" else "one observation a message"
-    print(
-        f"{what}: {ours:,.0f} observations/s; Spark window count {peer:,.0f}/s; ratio {ours / peer:.2f}",
-        flush=True,
-    )
-
-
-def _run_stream(stack: Embedded, topic: str, messages: int, per_batch: int, buckets: int) -> float:
-    """Observations per second of the real driver between its second and its last committed batch."""
     environment = stack.environment(
         topic,
         max_messages_per_batch=per_batch,
         buckets=buckets,
         trigger="0ms",
         heartbeat="5s",
+        sinks=["facts"],
         **FOR_THROUGHPUT,
     )
-    store = open_store(stack.settings)
-    seen: list[tuple[float, Manifest]] = []
-    with stack.driver(environment):
-        while not seen or sum(seen[-1][1].offsets.values()) < messages:
-            time.sleep(0.1)
-            manifest = _newest(store, stack.stream_name(topic), seen[-1][1] if seen else None)
-            if manifest is not None:
-                seen.append((time.monotonic(), manifest))
-    (began, first), (ended, last) = seen[1], seen[-1]
-    return (last.totals["observations"] - first.totals["observations"]) / (ended - began)
-
-
-def _newest(store: S3Store, stream: str, known: Manifest | None) -> Manifest | None:
-    """A manifest after the known one; by name, because listing costs the server as much as a batch does."""
-    if known is None:
-        return newest_manifest(store, stream)
-    state = CarriedState(store, stream, known.generation)
-    found = None
-    while (following := state.manifest((found or known).batch + 1)) is not None:
-        found = following
-    return found
+    ours = rate_of(stack, topic, environment, messages)
+    peer = _run_peer(stack, topic, per_batch, observations)
+    what = "whole polls" if name == "polls" else "one observation a message"
+    print(
+        f"{what}: {ours:,.0f} observations/s; Spark window count {peer:,.0f}/s; ratio {ours / peer:.2f}",
+        flush=True,
+    )
 
 
 def _run_peer(stack: Embedded, topic: str, per_batch: int, observations: int) -> float:
@@ -119,7 +88,7 @@ def _run_peer(stack: Embedded, topic: str, per_batch: int, observations: int) ->
 
 def _latency(stack: Embedded) -> None:
     topic = "bench_latency"
-    _fill(stack, topic, iter([_poll("big", START + n * 30, 2735, n) for n in range(360)]))
+    fill(stack, topic, iter([_poll("big", START + n * 30, 2735, n) for n in range(360)]))
     environment = stack.environment(topic, trigger="0ms", heartbeat="5s")
     store = open_store(stack.settings)
     producer = Producer({"bootstrap.servers": stack.kafka, "linger.ms": 0})
@@ -146,28 +115,9 @@ def _wait(
 ) -> Manifest:
     """Until the state holds the topic up to an offset."""
     while known is None or sum(known.offsets.values()) < offset:
-        known = _newest(store, stack.stream_name(topic), known) or known
+        known = newest(store, stack.stream_name(topic), known) or known
         time.sleep(0.01)
     return known
-
-
-def _fill(stack: Embedded, topic: str, records: Iterator[tuple[bytes, bytes]]) -> int:
-    ensure_topics(stack.kafka, {topic: TopicSpec(name=topic)})
-    producer = Producer(
-        {"bootstrap.servers": stack.kafka, "linger.ms": 20, "compression.type": "zstd",
-         "queue.buffering.max.kbytes": 400_000, "queue.buffering.max.messages": 500_000}
-    )  # fmt: skip
-    count = 0
-    for key, value in records:
-        while True:
-            try:
-                producer.produce(topic, key=key, value=value)
-                break
-            except BufferError:
-                producer.poll(0.1)
-        count += 1
-    producer.flush()
-    return count
 
 
 def _poll(system: str, observed_at: int, stations: int, number: int) -> tuple[bytes, bytes]:
