@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 _TIME = re.compile(rb"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}")
@@ -40,7 +41,13 @@ def order_line(order: Order, at: bytes) -> bytes:
 
 def line_time(moment: float) -> bytes:
     """Epoch seconds UTC as an order's line shows them: cut to the whole second."""
-    return datetime.fromtimestamp(int(moment), UTC).strftime("%Y-%m-%d %H:%M:%S").encode("ascii")
+    return _text(int(moment))
+
+
+@lru_cache(maxsize=16)
+def _text(second: int) -> bytes:
+    # Remembered, because formatting a time takes longer than all the rest of a line, and many share their second.
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%d %H:%M:%S").encode("ascii")
 
 
 def time_of_line(line: bytes) -> int | None:

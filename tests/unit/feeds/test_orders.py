@@ -75,15 +75,17 @@ def test_the_book_can_be_counted_from_its_file_and_from_its_seed_alike(tmp_path:
 
 
 def test_a_file_of_the_books_size_is_written_by_the_command_the_same_each_time(tmp_path: Path) -> None:
-    first, second = tmp_path / "a.txt", tmp_path / "b.txt"
-    answer = runner.invoke(app, ["orders", "--write", str(first)])
+    whole, part = tmp_path / "whole.txt", tmp_path / "part.txt"
+    answer = runner.invoke(app, ["orders", "--write", str(whole)])
     assert answer.exit_code == 0, answer.output
     assert "500000 orders of seed 1" in answer.output
-    assert runner.invoke(app, ["orders", "--write", str(second)]).exit_code == 0
-    assert first.read_bytes() == second.read_bytes()
-    assert first.read_bytes().count(b"\n") == 500_000
-    assert [path.name for path in tmp_path.iterdir()] != [], "nothing else is left behind"
-    assert {path.name for path in tmp_path.iterdir()} == {"a.txt", "b.txt"}
+    assert whole.read_bytes().count(b"\n") == 500_000
+    assert runner.invoke(app, ["orders", "--write", str(part), "--lines", "20000"]).exit_code == 0
+    assert part.read_bytes().count(b"\n") == 20_000
+    assert whole.read_bytes().startswith(part.read_bytes())
+    assert {path.name for path in tmp_path.iterdir()} == {"whole.txt", "part.txt"}, (
+        "nothing else is left behind"
+    )
 
 
 @pytest.mark.parametrize(
