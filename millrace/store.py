@@ -10,9 +10,13 @@ import os
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
+
+from millrace.object_bodies import BodyReader
 
 if TYPE_CHECKING:
     from millrace.settings import Settings
@@ -74,6 +78,10 @@ class ObjectStore(Protocol):
         """The whole object. Raises NotFound."""
         ...
 
+    def get_body(self, key: str) -> bytes:
+        """The content alone, for reading many small objects at little cost. Raises NotFound."""
+        ...
+
     def put(self, key: str, body: bytes, *, if_match: str | None = None, if_absent: bool = False) -> str:
         """Write one object in one PUT and return its ETag. Raises PreconditionFailed."""
         ...
@@ -114,6 +122,8 @@ class S3Store:
         self._bucket = settings.bucket
         self._prefix = settings.prefix.strip("/") + "/" if settings.prefix.strip("/") else ""
         self._clients: dict[tuple[int, str], Any] = {}
+        self._sessions: dict[int, Any] = {}
+        self._bodies = BodyReader(settings)
         self._lock = threading.Lock()
 
     @property
@@ -143,6 +153,10 @@ class S3Store:
             last_modified=answer["LastModified"].astimezone(UTC),
             server_date=_http_date(date) if date else datetime.now(UTC),
         )
+
+    def get_body(self, key: str) -> bytes:
+        body = self._bodies.read(self._prefix + key)
+        return self.get(key).body if body is None else body
 
     def put(self, key: str, body: bytes, *, if_match: str | None = None, if_absent: bool = False) -> str:
         conditions: dict[str, str] = {}
@@ -206,12 +220,11 @@ class S3Store:
         return client
 
     def _connect(self, kind: str) -> Any:
-        import boto3
         from botocore.config import Config
 
         once = {"total_max_attempts": 1, "mode": "standard"}
         retrying = {"total_max_attempts": 4, "mode": "standard"}
-        return boto3.session.Session().client(
+        return self._session().client(
             "s3",
             endpoint_url=self._settings.s3_endpoint,
             region_name=self._settings.s3_region,
@@ -228,6 +241,18 @@ class S3Store:
                 response_checksum_validation="when_required",
             ),
         )
+
+    def _session(self) -> Any:
+        import boto3
+        import botocore.session
+
+        found = self._sessions.get(os.getpid())
+        if found is None:
+            core = botocore.session.get_session()
+            core.register_component("data_loader", _service_descriptions())
+            core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_timestamp)
+            found = self._sessions[os.getpid()] = boto3.session.Session(botocore_session=core)
+        return found
 
     def _translated(self, error: Exception, verb: str, key: str) -> StoreError:
         from botocore.exceptions import ClientError
@@ -249,6 +274,28 @@ def _http_date(text: str) -> datetime:
     return parsedate_to_datetime(text).astimezone(UTC)
 
 
+@cache
+def _service_descriptions() -> Any:
+    """What botocore knows of S3, read once in a process: it is most of what a client costs (0.1 s)."""
+    import botocore.loaders
+    import botocore.session
+
+    path = botocore.session.get_session().get_config_variable("data_path")
+    return botocore.loaders.create_loader(path)
+
+
+def _timestamp(value: str) -> datetime:
+    """A time of an answer. botocore's own way of guessing its format takes half of a long listing's time."""
+    from botocore.utils import parse_timestamp
+
+    with suppress(TypeError, ValueError):
+        found = datetime.fromisoformat(value)
+        if found.tzinfo is not None:
+            return found
+    guessed: datetime = parse_timestamp(value)
+    return guessed
+
+
 class MemoryStore:
     """A store in memory with S3's semantics, for tests. `now` is its clock and may be moved."""
 
@@ -268,6 +315,9 @@ class MemoryStore:
         except KeyError:
             raise NotFound(key) from None
         return StoredObject(body, _etag(body), modified, self.now)
+
+    def get_body(self, key: str) -> bytes:
+        return self.get(key).body
 
     def put(self, key: str, body: bytes, *, if_match: str | None = None, if_absent: bool = False) -> str:
         with self._lock:

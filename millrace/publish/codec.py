@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from contextlib import suppress
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from millrace.publish.hour import VERSION, HourState
@@ -48,7 +50,7 @@ def empty_hour(dataset: DatasetSpec) -> HourState:
     """What is known of an hour that nobody has written to."""
     import polars as pl
 
-    return HourState(rows=pl.DataFrame(pl.from_arrow(schema_of(dataset).empty_table())))
+    return HourState(rows=pl.DataFrame(schema=_frame_schema(dataset)))
 
 
 def encode_facts(rows: pl.DataFrame, dataset: DatasetSpec) -> bytes:
@@ -62,9 +64,50 @@ def decode_facts(body: bytes, dataset: DatasetSpec, where: str) -> pl.DataFrame:
     Columns that the dataset does not have are left out: a driver may be newer than the catalog that this
     publisher reads. A column that is missing, or whose values might change in conversion, is refused.
     """
+    return _rows(body, dataset, where)
+
+
+def decode_together(
+    bodies: Sequence[bytes], dataset: DatasetSpec, only: Sequence[str] | None = None
+) -> list[pl.DataFrame] | None:
+    """What `decode_facts` makes of each of several landing objects, or its columns `only`, in half the time.
+
+    None unless all of them are exactly what this version writes: then each must be looked at by itself.
+    """
+    import polars as pl
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    expected = {name: kind for name, kind in _frame_schema(dataset).items() if only is None or name in only}
+    try:
+        footers = [pq.read_metadata(pa.BufferReader(body)) for body in bodies]
+        # Of the columns that are not read, too: they have the right types and, being required, no nulls.
+        if footers and footers[0].schema.to_arrow_schema().remove_metadata() != schema_of(dataset):
+            return None
+        if not all(footer.schema.equals(footers[0].schema) for footer in footers):
+            return None
+        rows = (
+            pl.read_parquet(list(bodies), columns=list(expected)) if bodies else pl.DataFrame(schema=expected)
+        )
+    except (pl.exceptions.PolarsError, pa.ArrowException, OSError):
+        return None
+    heights = [footer.num_rows for footer in footers]
+    if rows.height != sum(heights) or list(rows.schema.items()) != list(expected.items()):
+        return None
+    ends = accumulate(heights)
+    return [rows.slice(end - height, height) for end, height in zip(ends, heights, strict=True)]
+
+
+def _is_as_written(rows: pl.DataFrame, dataset: DatasetSpec) -> bool:
+    expected = list(_frame_schema(dataset).items())
+    return list(rows.schema.items()) == expected and not any(column.null_count() for column in rows)
+
+
+def _frame_schema(dataset: DatasetSpec) -> dict[str, pl.DataType]:
+    """`schema_of` as Polars has it. Not through an empty Arrow table: to make one imports pandas, 0.2 s."""
     import polars as pl
 
-    types = {
+    types: dict[str, pl.DataType] = {
         "string": pl.String(),
         "int64": pl.Int64(),
         "int32": pl.Int32(),
@@ -73,12 +116,7 @@ def decode_facts(body: bytes, dataset: DatasetSpec, where: str) -> pl.DataFrame:
         "timestamp": pl.Datetime("us", "UTC"),
         "decimal": pl.Decimal(38, 6),
     }
-    expected = [*((name, types[kind]) for name, kind in dataset.columns.items()), (VERSION, pl.Int64())]
-    with suppress(pl.exceptions.PolarsError):  # what is wrong is named below
-        rows = pl.read_parquet(io.BytesIO(body))  # five times as fast as pyarrow on objects of 3,000 rows
-        if list(rows.schema.items()) == expected and not any(column.null_count() for column in rows):
-            return rows
-    return _rows(body, dataset, where)[0]
+    return {name: types[kind] for name, kind in dataset.columns.items()} | {VERSION: pl.Int64()}
 
 
 def encode_hour(state: HourState, dataset: DatasetSpec) -> bytes:
@@ -97,8 +135,8 @@ def encode_hour(state: HourState, dataset: DatasetSpec) -> bytes:
 
 def decode_hour(body: bytes, dataset: DatasetSpec, where: str) -> HourState:
     """A published hour. Raises FormatError for a newer format or a body that is no published hour."""
-    rows, metadata = _rows(body, dataset, where)
-    raw = metadata.get(FOOTER_KEY)
+    rows = _rows(body, dataset, where)
+    raw = _footer(body)
     if raw is None:
         raise FormatError(f"{where}: not a published hour: its footer has no {FOOTER_KEY.decode()!r} entry")
     footer: dict[str, Any] = json.loads(raw)
@@ -166,17 +204,28 @@ def _widens(found: pa.DataType, wanted: pa.DataType) -> bool:
     return False
 
 
-def _rows(body: bytes, dataset: DatasetSpec, where: str) -> tuple[pl.DataFrame, dict[bytes, bytes]]:
+def _rows(body: bytes, dataset: DatasetSpec, where: str) -> pl.DataFrame:
+    """Raises FormatError naming what is wrong."""
     import polars as pl
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    wanted = schema_of(dataset)
+    with suppress(pl.exceptions.PolarsError):  # what is wrong is named below
+        rows = pl.read_parquet(io.BytesIO(body))  # five times as fast as pyarrow on objects of 3,000 rows
+        if _is_as_written(rows, dataset):
+            return rows
     try:
         # use_threads=False: these objects are small, and the callers already read many side by side.
-        table = pq.read_table(io.BytesIO(body), use_threads=False)
-        metadata = dict(table.schema.metadata or {})
-        table = _conformed(table, wanted)
+        table = _conformed(pq.read_table(io.BytesIO(body), use_threads=False), schema_of(dataset))
     except (pa.ArrowInvalid, pa.ArrowTypeError, KeyError, ValueError) as error:
         raise FormatError(f"{where}: not rows of dataset {dataset.name}: {error}") from error
-    return pl.DataFrame(pl.from_arrow(table)), metadata
+    return pl.DataFrame(pl.from_arrow(table))
+
+
+def _footer(body: bytes) -> bytes | None:
+    """What the Parquet footer says of a published hour."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    entries: dict[bytes, bytes] = pq.read_metadata(pa.BufferReader(body)).metadata or {}
+    return entries.get(FOOTER_KEY)

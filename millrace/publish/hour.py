@@ -57,12 +57,11 @@ def newest_rows(rows: pl.DataFrame, keys: Sequence[str], replay_floor: int = 0) 
 
     if replay_floor:
         rows = rows.filter(pl.col(VERSION) >= Version(replay_floor, 0, 0).packed())
-    best = rows.group_by(keys).agg(pl.col(VERSION).max())
-    rows = rows.join(best, on=[*keys, VERSION], how="semi")
+    rows = rows.filter(pl.col(VERSION) == pl.col(VERSION).max().over(keys))
     conflicts = 0
-    if rows.height != best.height:  # repeats; look closer only when there are any
+    if rows.select(keys).is_duplicated().any():  # repeats; look closer only when there are any
         rows = rows.unique()
-        conflicts = rows.height - best.height
+        conflicts = rows.height - rows.select(keys).n_unique()
         if conflicts:
             rows = rows.sort(rows.columns).unique(subset=list(keys), keep="last", maintain_order=True)
     return rows.sort(keys), conflicts
@@ -79,21 +78,39 @@ def newest_of(
 
 def add_nothing(facts: Sequence[pl.DataFrame], published: HourState, keys: Sequence[str]) -> list[bool]:
     """For each frame of facts: whether none of its rows could change the published hour."""
+    adding, again = may_add(facts, published, keys)
+    for number in again - adding:
+        told = facts[number].join(published.rows, on=[*keys, VERSION], how="semi")
+        if told.join(published.rows, on=published.rows.columns, how="anti").height:
+            adding.add(number)
+    return [number not in adding for number in range(len(facts))]
+
+
+def may_add(
+    facts: Sequence[pl.DataFrame], published: HourState, keys: Sequence[str]
+) -> tuple[set[int], set[int]]:
+    """As far as keys and versions tell: the frames of facts that have something new, and those with rows
+    under the very version that is published, which add something if they say something else.
+    """
     import polars as pl
 
-    numbered = [
-        frame.with_columns(pl.lit(number, pl.Int32).alias("_frame")) for number, frame in enumerate(facts)
-    ]
     below_floor = Version(published.replay_floor, 0, 0).packed()
-    adding = pl.concat(numbered).filter(pl.col(VERSION) >= below_floor)
-    if published.rows.height:
-        # A row that stands in the published hour as it is, or under a newer version, adds nothing.
-        adding = adding.join(published.rows, on=published.rows.columns, how="anti")
-        newer = published.rows.select([*keys, pl.col(VERSION).alias("_published")])
-        adding = adding.join(newer, on=keys, how="left")
-        adding = adding.filter(pl.col("_published").is_null() | (pl.col("_published") <= pl.col(VERSION)))
-    found = set(adding["_frame"].unique().to_list())
-    return [number not in found for number in range(len(facts))]
+    if not published.rows.height or not facts:
+        newest = [rows[VERSION].max() for rows in facts]
+        return {
+            number
+            for number, version in enumerate(newest)
+            if isinstance(version, int) and version >= below_floor
+        }, set()
+    rows = pl.concat(
+        frame.select(*keys, VERSION, pl.lit(number, pl.Int32).alias("_frame"))
+        for number, frame in enumerate(facts)
+    )
+    known = published.rows.select([*keys, pl.col(VERSION).alias("_published")])
+    rows = rows.filter(pl.col(VERSION) >= below_floor).join(known, on=keys, how="left")
+    newer = rows.filter(pl.col("_published").is_null() | (pl.col("_published") < pl.col(VERSION)))
+    again = rows.filter(pl.col("_published") == pl.col(VERSION))
+    return set(newer["_frame"].unique()), set(again["_frame"].unique())
 
 
 def join(left: HourState, right: HourState, keys: Sequence[str]) -> HourState:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from millrace.publish.codec import FormatError, decode_facts, empty_hour
+from millrace.publish.codec import FormatError, empty_hour
 from millrace.publish.generations import Generation, read_generation
-from millrace.publish.hour import VERSION, HourState, add_nothing, newest_of
+from millrace.publish.hour import HourState, add_nothing, newest_of
+from millrace.publish.joined import Joined, join_objects
 from millrace.publish.layout import LandingName, LayoutError, landing_prefix, parse_landing_key
-from millrace.publish.side_by_side import SideBySide
+from millrace.publish.side_by_side import AT_ONCE, SideBySide
 from millrace.store import NotFound, ObjectStore
 
 if TYPE_CHECKING:
@@ -22,8 +23,14 @@ if TYPE_CHECKING:
     from millrace.catalog import DatasetSpec
 
 GROUP = 48
-"""Objects in memory at once. What is kept of them is the newest row per key: memory is bounded by the
-hour's keys and a group, not by the number of its objects."""
+"""Objects that one thread reads and then joins: decoded together they cost half as much each."""
+
+DECODING_AT_ONCE = 2
+"""Groups decoded at the same time. Only their newest rows are kept: memory is bounded by the hour's keys,
+these groups, and the undecoded bodies of the groups that other threads read, not by the hour's objects."""
+
+JOINED_AT_ONCE = 8
+"""Groups whose newest rows are kept before they are joined: less hashing for a little memory."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +51,6 @@ class Landed:
     unreadable: Mapping[str, str]
 
 
-@dataclass(frozen=True, eq=False)
-class _Fetched:
-    """One of: facts, the writer that a seal names, why it cannot be counted."""
-
-    facts: pl.DataFrame | None = None
-    writer: str | None = None
-    error: str | None = None
-
-
 @dataclass
 class LandingReader:
     """Reads an hour again and again, each object once: one name means one content for ever."""
@@ -66,11 +64,14 @@ class LandingReader:
     facts_read: int = 0
     conflicts: int = 0
     _rows: pl.DataFrame = field(init=False)
+    _groups: list[pl.DataFrame] = field(default_factory=list)
     _floor: int = 0
     _facts: set[str] = field(default_factory=set)
     _seals: dict[str, str] = field(default_factory=dict)
     _unreadable: dict[str, str] = field(default_factory=dict)
     _generations: dict[int, Generation] = field(default_factory=dict)
+    _decoding: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(DECODING_AT_ONCE))
+    _joining: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self._rows = empty_hour(self.dataset).rows
@@ -80,6 +81,7 @@ class LandingReader:
 
         Raises StoreError.
         """
+        self._join_groups()
         names: dict[str, LandingName] = {}
         unreadable: dict[str, str] = {}
         for info in self.store.list_objects(landing_prefix(self.dataset.name, self.hour)):
@@ -92,11 +94,15 @@ class LandingReader:
         counted = sorted(set(known) - set(too_early))
         dominated = self._dominated_so_far(published, counted)
         fresh = [key for key in counted if not (key in self._facts or key in self._seals)]
-        for start in range(0, len(fresh), GROUP):
-            added = self._read_group(published, fresh[start : start + GROUP], known)
-            if added is None:
-                return None
-            dominated |= added
+        size = min(GROUP, -(-len(fresh) // AT_ONCE) or 1)
+        groups = [fresh[start : start + size] for start in range(0, len(fresh), size)]
+        vanished = False
+        for added in self.side_by_side(lambda group: self._read_group(published, group, known), groups):
+            vanished |= added is None
+            dominated |= added or set()
+        self._join_groups()
+        if vanished:
+            return None
         unreadable |= {key: self._unreadable[key] for key in counted if key in self._unreadable}
         facts = frozenset(key for key in counted if key in self._facts)
         return Landed(
@@ -121,47 +127,58 @@ class LandingReader:
     def _read_group(
         self, published: HourState, keys: Sequence[str], names: Mapping[str, LandingName]
     ) -> set[str] | None:
-        """Join a group of objects to what is known; returns those that add nothing to the published hour."""
-        found = self.side_by_side(lambda key: self._fetch(key, names[key]), keys)
-        if None in found and not self.skip_vanished:
-            return None
-        frames: dict[str, pl.DataFrame] = {}
-        for key, what in zip(keys, found, strict=True):
-            if what is None:
-                continue
-            self._unreadable.pop(key, None)
-            if what.error is not None:
-                self._unreadable[key] = what.error
-            elif what.facts is not None:
-                frames[key] = what.facts
-            elif what.writer is not None:
-                self._seals[key] = what.writer
-        if not frames:
-            return set()
-        self.facts_read += sum(frame.height for frame in frames.values())
-        self._rows, conflicts = newest_of([self._rows, *frames.values()], self.dataset.keys)
+        """Join some objects to what is known, in a thread; returns those that add nothing to the published.
+
+        None: one of them vanished.
+        """
+        bodies: dict[str, bytes] = {}
+        for key in keys:
+            try:
+                bodies[key] = self.store.get_body(key)
+            except NotFound:
+                if not self.skip_vanished:
+                    return None
+        seals = {key: body for key, body in bodies.items() if names[key].is_seal}
+        written = {key: body for key, body in bodies.items() if key not in seals}
+        with self._decoding:
+            joined = join_objects(written, names, published, self.dataset) if written else None
+        with self._joining:
+            self._note_seals(seals)
+            return self._note_facts(joined, names, published) if joined else set()
+
+    def _join_groups(self) -> None:
+        if not self._groups:
+            return
+        self._rows, conflicts = newest_of([self._rows, *self._groups], self.dataset.keys)
         self.conflicts += conflicts
-        self._facts |= set(frames)
-        self._floor = max(self._floor, *(names[key].version.replay for key in frames))
-        nothing_new = add_nothing(list(frames.values()), published, self.dataset.keys)
+        self._groups.clear()
+
+    def _note_seals(self, seals: Mapping[str, bytes]) -> None:
+        for key, body in seals.items():
+            self._unreadable.pop(key, None)
+            try:
+                self._seals[key] = _writer_of(body, key)
+            except FormatError as error:
+                self._unreadable[key] = str(error)
+
+    def _note_facts(self, joined: Joined, names: Mapping[str, LandingName], published: HourState) -> set[str]:
+        for key in joined.adding:
+            self._unreadable.pop(key, None)
+        self._unreadable |= joined.errors
+        self.facts_read += joined.read
+        if not joined.adding:
+            return set()
+        self.conflicts += joined.conflicts
+        self._groups.append(joined.newest)
+        if len(self._groups) >= JOINED_AT_ONCE:
+            self._join_groups()
+        self._facts |= set(joined.adding)
+        self._floor = max(self._floor, *(names[key].version.replay for key in joined.adding))
         return {
             key
-            for key, nothing in zip(frames, nothing_new, strict=True)
-            if nothing and names[key].version.replay <= published.replay_floor
+            for key, adds in joined.adding.items()
+            if not adds and names[key].version.replay <= published.replay_floor
         }
-
-    def _fetch(self, key: str, name: LandingName) -> _Fetched | None:
-        """Read and decode one object, in a thread: decoding costs as much as the request. None: vanished."""
-        try:
-            body = self.store.get(key).body
-        except NotFound:
-            return None
-        try:
-            if name.is_seal:
-                return _Fetched(writer=_writer_of(body, key))
-            return _Fetched(facts=_facts_of(body, name, self.dataset, key))
-        except FormatError as error:
-            return _Fetched(error=str(error))
 
     def _generation(self, name: LandingName) -> Generation | None:
         number = name.version.generation
@@ -176,19 +193,6 @@ class LandingReader:
 def _is_too_early(name: LandingName, generation: Generation | None) -> bool:
     first = generation.first_complete_hour if generation else None
     return first is not None and not name.is_seal and name.hour < first
-
-
-def _facts_of(body: bytes, name: LandingName, dataset: DatasetSpec, key: str) -> pl.DataFrame:
-    """The rows of a landing object that is what its name says. Raises FormatError."""
-    if hashlib.sha256(body).hexdigest()[:16] != name.digest:
-        raise FormatError(
-            f"{key}: {len(body)} bytes that are not the ones it is named after: truncated or foreign"
-        )
-    rows = decode_facts(body, dataset, key)
-    versions = rows[VERSION]
-    if rows.height and (versions.min(), versions.max()) != (name.version.packed(),) * 2:
-        raise FormatError(f"{key}: its rows carry other versions than its name")
-    return rows
 
 
 def _writer_of(body: bytes, key: str) -> str:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
 import polars as pl
 
-from millrace.publish import expire, fold, freshest, landed, landing
+from millrace.publish import expire, fold, freshest, joined, landed, landing
 from millrace.publish.hour import HourState
 
 
@@ -95,7 +96,29 @@ def memoised() -> Iterator[None]:
         ),
         same,
     )
-    facts_of = remember(landed._facts_of, lambda body, _name, _dataset, key: (key, body), intern)
+    may_add = remember(
+        joined.may_add,
+        lambda frames, published, _keys: (
+            tuple(frame_key(frame) for frame in frames),
+            frame_key(published.rows),
+            published.replay_floor,
+        ),
+        lambda answer: tuple(frozenset(some) for some in answer),
+    )
+    together = remember(
+        joined.decode_together,
+        lambda bodies, _dataset, only=(): (tuple(bodies), tuple(only)),
+        lambda frames: frames and [intern(frame) for frame in frames],
+    )
+    join_objects = remember(
+        landed.join_objects,
+        lambda bodies, _names, published, _dataset: (
+            tuple(bodies.items()),
+            frame_key(published.rows),
+            published.replay_floor,
+        ),
+        lambda answer: replace(answer, newest=intern(answer.newest)),
+    )
     objects = remember(
         landing.landing_objects,
         lambda _dataset, facts, version, part: (frame_key(facts), version, part),
@@ -115,7 +138,11 @@ def memoised() -> Iterator[None]:
         patch.object(landed, "empty_hour", empty),
         patch.object(landed, "newest_of", newest),
         patch.object(landed, "add_nothing", nothing),
-        patch.object(landed, "_facts_of", facts_of),
+        patch.object(landed, "join_objects", join_objects),
+        patch.object(joined, "newest_of", newest),
+        patch.object(joined, "add_nothing", nothing),
+        patch.object(joined, "may_add", may_add),
+        patch.object(joined, "decode_together", together),
         patch.object(landed, "parse_landing_key", parse),
         patch.object(landing, "landing_objects", objects),
     ):

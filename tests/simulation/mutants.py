@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FunctionType, ModuleType
 
-from millrace.publish import expire, fold, freshest, hour, landed, landing, layout, settled
+from millrace.publish import expire, fold, freshest, hour, joined, landed, landing, layout, settled
 from tests.simulation import actors
 from tests.simulation.schedule import Mix
 
@@ -168,7 +168,13 @@ MUTANTS = (
     ),
     Mutant(
         "the newest version wins",
-        ((hour, ".agg(pl.col(VERSION).max())", ".agg(pl.col(VERSION).min())"),),
+        (
+            (
+                hour,
+                "rows.filter(pl.col(VERSION) == pl.col(VERSION).max().over(keys))",
+                "rows.filter(pl.col(VERSION) == pl.col(VERSION).min().over(keys))",
+            ),
+        ),
         ATOMIC,
     ),
     Mutant(
@@ -186,7 +192,7 @@ MUTANTS = (
         "a landing object's name holds the hash of its content",
         (
             (layout, "hashlib.sha256(body)", 'hashlib.sha256(b"")'),
-            (landed, "if hashlib.sha256(body).hexdigest()[:16] != name.digest:", "if False:"),
+            (joined, "return hashlib.sha256(body).hexdigest()[:16] == name.digest", "return True"),
         ),
         Mix(atomic=True, retention="none", replay=False, zombie=True, twins_differ=False),
     ),

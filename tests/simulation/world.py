@@ -281,6 +281,9 @@ class SimulatedStore:
         answer: StoredObject = self._answer(Request("GET", key))
         return answer
 
+    def get_body(self, key: str) -> bytes:
+        return self.get(key).body
+
     def put(self, key: str, body: bytes, *, if_match: str | None = None, if_absent: bool = False) -> str:
         answer: str = self._answer(Request("PUT", key, body, "absent" if if_absent else if_match))
         return answer
