@@ -131,6 +131,7 @@ def make_stream(
     source = PROJECT_ROOT / "catalog"
     own = f"{os.getpid()}_{directory.name.replace('-', '_').lower()}"
     entry = yaml.safe_load((source / "streams.yaml").read_text())[name]
+    entry.pop("feed", None)
     topics = {}
     for place in ("source", *range(len(entry.get("sinks", [])))):
         word = entry[place] if place == "source" else entry["sinks"][place]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from millrace.control import exit_codes
 from millrace.control.live import read_live
-from millrace.settings import Settings
+from millrace.settings import PROJECT_ROOT, Settings
 from millrace.store import open_store
 from tests.conftest import wait_until
 from tests.integration.streams import (
@@ -68,24 +68,31 @@ def stream(tmp_path: Path, store_settings: Settings, kafka: str) -> StreamUnderT
     return make_stream(tmp_path, store_settings, kafka, "order_metrics", max_messages_per_batch=60)
 
 
-def once(kafka: str, topic: str) -> Iterator[tuple[str, int, Any]]:
-    """The metrics as a reader that drops repeats sees them: the first of each key, generation and batch."""
-    consumer = Consumer({"bootstrap.servers": kafka, "group.id": "reader", "enable.auto.commit": False})
+def example() -> Any:
+    """The reader of docs/metrics.md."""
+    text = (PROJECT_ROOT / "docs" / "metrics.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    return names["each_once"]
+
+
+def all_messages(kafka: str, topic: str) -> tuple[int, list[tuple[str, int, int, str]]]:
+    """The end of the topic, and every message in it, repeats included; a repeat says the same."""
+    consumer = Consumer({"bootstrap.servers": kafka, "group.id": "all", "enable.auto.commit": False})
     _, end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)
     consumer.assign([TopicPartition(topic, 0, 0)])
-    seen: dict[tuple[str, str, str], bytes] = {}
-    at = 0
-    while at < end:
+    found: list[tuple[str, int, int, str]] = []
+    while len(found) < end:
         (message,) = consumer.consume(1, 30)
-        at = message.offset() + 1
         headers = {name: value.decode() for name, value in message.headers()}
-        key = (message.key().decode(), headers["generation"], headers["batch"])
-        if seen.setdefault(key, message.value()) is message.value() or key not in seen:
-            continue
-        assert seen[key] == message.value(), "a repeat says the same"
+        assert headers["stream"] == "order_metrics"
+        assert int(headers["driver_epoch"]) >= 1
+        key = message.key().decode()
+        found.append((key, int(headers["generation"]), int(headers["batch"]), message.value().decode()))
     consumer.close()
-    for (key, _, batch), value in seen.items():
-        yield key, int(batch), json.loads(value)
+    assert len(set(found)) == len({one[:3] for one in found}), "a repeat says the same"
+    return end, found
 
 
 def test_killed_three_times_with_repeats_and_garbage_it_is_exact(stream: StreamUnderTest) -> None:
@@ -122,7 +129,10 @@ def test_killed_three_times_with_repeats_and_garbage_it_is_exact(stream: StreamU
     assert len(rejected_rows(stream)) == len(book.rejected)
     assert {row["value"] for row in rejected_rows(stream)} >= set(MALFORMED)
     (topic,) = (sink.address for sink in stream.catalog.streams[stream.name].sinks if sink.kind == "kafka")
-    metrics_agree(list(once(stream.kafka, topic)), book)
+    end, said = all_messages(stream.kafka, topic)
+    once = list(example()(stream.kafka, topic, end))
+    assert sorted(once) == sorted(set(said))
+    metrics_agree([(key, batch, json.loads(value)) for key, _, batch, value in once], book)
     view = read_live(open_store(stream.settings), stream.name)
     assert view is not None
     assert view.driver_epoch == 4
