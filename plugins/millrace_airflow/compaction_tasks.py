@@ -134,7 +134,7 @@ def report(context: Context) -> str:
     reached = {(one["dataset"], one["hour"]) for one in done}
     failed = [one for one in done if one["outcome"] in NOT_PUBLISHED]
     ordered = ordered_backlog(context)
-    if ordered is not None and not context["ti"].xcom_pull(task_ids=["collect"], key=RESULTS):
+    if ordered is not None and not any(context["ti"].xcom_pull(task_ids=["collect"], key=RESULTS)):
         text = "what Spark published is not known: the log of `collect` says why; the next run looks again"
         failed.append({"dataset": f"{ordered['hours']} hours", "hour": "of the backlog", "error": text})
     failed += [
@@ -142,10 +142,10 @@ def report(context: Context) -> str:
         for dataset, hour in planned
         if (dataset, hour) not in reached
     ]
+    text = sum_text(done) or ("nothing was published" if failed else "nothing was due")
+    log.info("%s", text)
     if failed:
         raise AirflowFailException(compaction.failures_text(failed))
-    text = sum_text(done) or "nothing was due"
-    log.info("%s", text)
     return text
 
 
