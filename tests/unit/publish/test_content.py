@@ -6,6 +6,7 @@ import hashlib
 import struct
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Context, Decimal
 
 import polars as pl
 import pytest
@@ -26,15 +27,27 @@ DATASET = DatasetSpec(
         "share": "double",
         "open": "boolean",
         "at": "timestamp",
+        "amount": "decimal",
     },
     writers=["w"],
 )
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-Row = tuple[str, int, int, float, bool, datetime, int]
+EXACT = Context(prec=38)
+LARGEST = Decimal("9" * 32 + "." + "9" * 6)
+Row = tuple[str, int, int, float, bool, datetime, Decimal, int]
 ROWS: list[Row] = [
-    ("", -1, -(2**31), 0.5, True, datetime(2026, 3, 1, 12, 30, 0, 7, UTC), 2**62),
-    ("Bahnhof Süd", 2**63 - 1, 3, float("-inf"), False, datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC), 0),
-    ("東京", 0, 0, -0.0, True, EPOCH, 5),
+    ("", -1, -(2**31), 0.5, True, datetime(2026, 3, 1, 12, 30, 0, 7, UTC), LARGEST.copy_negate(), 2**62),
+    (
+        "Bahnhof Süd",
+        2**63 - 1,
+        3,
+        float("-inf"),
+        False,
+        datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC),
+        LARGEST,
+        0,
+    ),
+    ("東京", 0, 0, -0.0, True, EPOCH, Decimal("1.5"), 5),
 ]
 
 
@@ -46,6 +59,7 @@ def hour(rows: list[Row]) -> HourState:
         pl.Float64(),
         pl.Boolean(),
         pl.Datetime("us", "UTC"),
+        pl.Decimal(38, 6),
         pl.Int64(),
     ]
     names = [*DATASET.columns, "version"]
@@ -66,6 +80,9 @@ def written_out(rows: list[Row], floor: int) -> str:
             text += b"".join(
                 struct.pack("<q", (value - EPOCH) // timedelta(microseconds=1)) for value in values
             )
+        elif kind == "decimal":
+            millionths = [int(value.scaleb(6, EXACT)) for value in values]
+            text += b"".join(one.to_bytes(16, "little", signed=True) for one in millionths)
         else:
             text += b"".join(
                 struct.pack({"double": "<d", "boolean": "<?"}.get(kind, "<q"), value) for value in values
@@ -95,7 +112,7 @@ def test_marks_do_not_matter() -> None:
 
 
 def test_each_value_of_each_column_matters_and_where_one_ends() -> None:
-    other: Row = ("x", 9, 9, 9.0, False, EPOCH + timedelta(hours=9), 9)
+    other: Row = ("x", 9, 9, 9.0, False, EPOCH + timedelta(hours=9), Decimal(9), 9)
     digests = {content_digest(hour(ROWS), DATASET)}
     for number in range(len(other)):
         row = tuple(
@@ -111,5 +128,5 @@ def test_one_nan_is_as_good_as_another() -> None:
     quiet, other = (
         struct.unpack("<d", struct.pack("<Q", bits))[0] for bits in (0x7FF8 << 48, 0xFFF8 << 48 | 1)
     )
-    one, two = ([("a", 0, 0, nan, True, EPOCH, 0)] for nan in (quiet, other))
+    one, two = ([("a", 0, 0, nan, True, EPOCH, Decimal(0), 0)] for nan in (quiet, other))
     assert content_digest(hour(one), DATASET) == content_digest(hour(two), DATASET)
