@@ -25,7 +25,7 @@ from millrace.store import S3Store
 from tests.unit.quality.builders import DATASET, begin, station, table
 
 pytestmark = pytest.mark.stack
-HOURS = 40
+HOURS = 30
 FIRST = datetime(2026, 3, 1, tzinfo=UTC)
 STATIONS = 20
 BATCHES = 3
@@ -83,7 +83,7 @@ class Airflow:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=280,
+            timeout=500,  # 25 s of it is work; the machine may be busy
         )
 
 
@@ -109,7 +109,7 @@ def test_a_backlog_goes_to_spark_and_every_hour_that_can_be_is_published(
     assert bad <= set(due_hours(store, DATASET, datetime.now(UTC)))
 
     log = done.stdout
-    assert f"{HOURS} hours in 4 tasks on local[2], 2 at a time" in log
+    assert f"{HOURS} hours in 3 tasks on local[2], 2 at a time" in log
     assert f"{HOURS} of {HOURS} hours (100 %), 2 not published" in log
     assert "2026-03-01T07:00:00Z FAILED: " in log
     assert "2026-03-01T13:00:00Z QUARANTINED: " in log
