@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import DAG, Asset, AssetAlias, Param, get_current_context, task
-from millrace_airflow import compaction_tasks, policy
+from millrace_airflow import compaction, compaction_tasks, policy
+from millrace_airflow.fold_backlog import FoldBacklogOperator
 
 from millrace import settings
 from millrace.catalog import load_catalog
@@ -22,7 +23,10 @@ quarantine, a warning is published and marked (in the object's footer and in `qu
 without anything filled in publishes whatever is due now; with an *hour*, that hour alone, due or not.
 
 **Tasks.** `plan` lists the due hours; `compact` publishes them, one mapped task for up to 24 hours of a
-dataset, one at a time (pool `publish`); `announce` emits one asset event per published hour, with
+dataset, one at a time (pool `publish`). Of more than {spark_above} due hours (the form may say another number)
+all go to Spark instead: `fold_backlog` submits `spark_apps/fold_backlog.py` to the connection `spark_default`,
+where each hour is with one task, and its log tells how far it is; `collect` takes what became of them from the
+store. `announce` emits one asset event per published hour, with
 `hour`, `rev`, `status` (provisional, final, amending) and `rows`; `report` sums up, also when nothing was due.
 
 **When it is red.** `report` lists every hour that failed, and why. The other hours are published, and nothing
@@ -36,6 +40,8 @@ is lost: what landed stays there until it is published, and the next run tries a
 | `without its suite` | `expectations/`, the line that is named | a mistake in a suite, or a dataset without one |
 | `SET ASIDE` | `.reason.json` in `rejected/landing/` | an object nobody can count; its hour goes on |
 | a published hour cannot be read | the object that is named | a newer version wrote it: upgrade |
+| `Error code is: 1` | the lines above it, by hour | `fold_backlog` could not publish every hour |
+| `No such file`, `spark-submit` | `PATH` of the Airflow worker | Spark is not installed where the task runs |
 | `compact` waits and waits | *Admin, Pools*: `publish`, 1 slot | the pool was deleted: `millrace up` makes it |
 
 **Past incidents.** None yet.
@@ -58,7 +64,7 @@ published_hours = AssetAlias("published_hours")
 with DAG(
     dag_id="compact_hourly",
     description="Publishes every due hour of every dataset",
-    doc_md=DOCS.format(minute=MINUTE),
+    doc_md=DOCS.format(minute=MINUTE, spark_above=compaction.SPARK_ABOVE),
     schedule=f"{MINUTE} * * * *",
     start_date=policy.START,
     catchup=False,
@@ -83,6 +89,13 @@ with DAG(
             description="Empty: every hour that is due. Otherwise the beginning of an hour in UTC, such as "
             "2026-03-01T14:00:00Z; it is published again, due or not.",
         ),
+        "spark_above": Param(
+            compaction.SPARK_ABOVE,
+            type="integer",
+            minimum=0,
+            title="Spark above",
+            description="When more hours than this are due, Spark publishes them all.",
+        ),
     },
 ) as dag:
 
@@ -96,6 +109,15 @@ with DAG(
         """Publish up to 24 hours of one dataset."""
         compaction_tasks.compact(get_current_context(), chunk)
 
+    fold_backlog = FoldBacklogOperator(
+        task_id="fold_backlog", conn_id="spark_default", pool=policy.PUBLISH_POOL
+    )
+
+    @task(trigger_rule="none_skipped", retries=2)
+    def collect() -> None:
+        """What became of the hours that Spark folded."""
+        compaction_tasks.collect(get_current_context())
+
     @task(trigger_rule="all_done", retries=2, inlets=list(assets.values()), outlets=[published_hours])
     def announce() -> int:
         """One asset event for each published hour."""
@@ -106,4 +128,7 @@ with DAG(
         """What was published, what failed and what to do."""
         return compaction_tasks.report(get_current_context())
 
-    compact.expand(chunk=plan()) >> announce() >> report()
+    planned = plan()
+    announced = announce()
+    compact.expand(chunk=planned) >> announced
+    planned >> fold_backlog >> collect() >> announced >> report()

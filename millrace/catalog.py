@@ -103,6 +103,10 @@ class DatasetRetention(BaseModel):
     quarantine: Kept = timedelta(days=90)
     rejected: Kept = timedelta(days=90)
     """Landing objects that a fold has set aside."""
+    quality: Kept = timedelta(days=400)
+    """What audits found, summaries of days, Data Docs: long enough to compare with a year ago."""
+    approvals: Kept = timedelta(days=400)
+    """What people let pass; the footer of the published hour says so as well."""
 
 
 class _Entry(BaseModel):

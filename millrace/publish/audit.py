@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from millrace.publish.codec import encode_facts
 from millrace.publish.hour import HourState
 
 if TYPE_CHECKING:
@@ -36,10 +34,3 @@ class Audit(Protocol):
     ) -> Verdict:
         """The verdict. Raises StoreError when it cannot be reached; then nothing is published."""
         ...
-
-
-def content_digest(state: HourState, dataset: DatasetSpec) -> str:
-    """sha256 (hex) of what a reader would see: rows and floor, whatever the marks. An approval names it."""
-    content = hashlib.sha256(str(state.replay_floor).encode())
-    content.update(encode_facts(state.rows, dataset))
-    return content.hexdigest()

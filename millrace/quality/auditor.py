@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from millrace.publish.audit import Verdict, content_digest
+from millrace.publish.audit import Verdict
+from millrace.publish.content import content_digest
 from millrace.publish.hour import VERSION, HourState
 from millrace.quality.judge import Finding, judge
 from millrace.quality.neighbours import neighbours

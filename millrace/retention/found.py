@@ -41,6 +41,8 @@ class DatasetFound:
     landing: tuple[LandingFound, ...] = ()
     quarantine: tuple[ObjectInfo, ...] = ()
     rejected: tuple[ObjectInfo, ...] = ()
+    quality: tuple[ObjectInfo, ...] = ()
+    approvals: tuple[ObjectInfo, ...] = ()
 
 
 @dataclass(frozen=True)

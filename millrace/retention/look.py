@@ -65,6 +65,8 @@ def look_at_dataset(
         landing,
         tuple(store.list_objects(f"quarantine/{dataset.name}/")),
         tuple(_set_aside(store, dataset.name)),
+        tuple(_quality(store, dataset.name)),
+        tuple(store.list_objects(f"approvals/{dataset.name}/")),
     ), [f"{error}; left as it is" for error in unreadable.values()]
 
 
@@ -115,6 +117,12 @@ def _set_aside(store: ObjectStore, dataset: str) -> Iterable[ObjectInfo]:
     """What folds have moved out of landing: `rejected/<why>/<dataset>/...`."""
     for folder in store.list_prefixes("rejected/"):
         yield from store.list_objects(f"{folder}{dataset}/")
+
+
+def _quality(store: ObjectStore, dataset: str) -> Iterable[ObjectInfo]:
+    """Results of audits, summaries of days and Data Docs."""
+    for prefix in ("quality/", "quality/daily/", "quality/docs/"):
+        yield from store.list_objects(f"{prefix}{dataset}/")
 
 
 def _published(

@@ -31,7 +31,15 @@ KEPT_STATUSES = 10
 year they are all there is."""
 
 What = Literal[
-    "published hours", "expired hours", "landing", "quarantine", "rejected", "earlier state", "driver status"
+    "published hours",
+    "expired hours",
+    "landing",
+    "quarantine",
+    "rejected",
+    "quality",
+    "approvals",
+    "earlier state",
+    "driver status",
 ]
 
 
@@ -121,7 +129,9 @@ def _of_dataset(found: DatasetFound, now: datetime, *, atomic: bool) -> list[Rem
             and now - one.info.last_modified > retention.landing
         ]
     removals += _older("quarantine", name, found.quarantine, retention.quarantine, now)
-    return removals + _older("rejected", name, found.rejected, retention.rejected, now)
+    removals += _older("rejected", name, found.rejected, retention.rejected, now)
+    removals += _older("quality", name, found.quality, retention.quality, now)
+    return removals + _older("approvals", name, found.approvals, retention.approvals, now)
 
 
 def _hours_to_expire(found: DatasetFound, now: datetime) -> list[Removal]:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from millrace.publish.fold import HourResult
+from typing import Any
 
 HOUR = timedelta(hours=1)
 CHUNK = 24
 """Hours per mapped task: its process and imports cost seconds, an hour milliseconds."""
-NOT_PUBLISHED = ("failed", "quarantined")
-"""The outcomes that make the task red."""
 MOST_CHUNKS = 500
-"""Airflow maps at most 1,024; what is over is due again in the next run."""
+"""Airflow maps at most 1,024; what is over is due again in the next run. Spark takes as many hours, since
+Airflow's database keeps a result for each."""
+SPARK_ABOVE = 200
+"""Due hours above which Spark folds them: its start costs 15 s, and it uses every core."""
+SPARK_PART = 12
+"""Hours per Spark task: enough that its hours have the hour before them published when they are audited."""
+MOST_NAMED = 100
+"""Failed hours that are named in the end; more are one cause, and nobody reads on."""
 
 
 class NotAnHour(ValueError):
@@ -30,11 +32,13 @@ class Plan:
     chunks: list[dict[str, Any]]
     """Each {"name", "dataset", "hours"}: JSON, since it goes through Airflow's database."""
     put_off: int = 0
-    """Due hours beyond MOST_CHUNKS."""
+    """Due hours beyond what one run takes."""
+    backlog: list[dict[str, Any]] = field(default_factory=list)
+    """The same, for Spark; when there is any, `chunks` is empty."""
 
     @property
     def hours(self) -> int:
-        return sum(len(chunk["hours"]) for chunk in self.chunks)
+        return sum(len(chunk["hours"]) for chunk in [*self.chunks, *self.backlog])
 
 
 def requested_hour(text: str, now: datetime) -> datetime:
@@ -64,50 +68,31 @@ def requested_hour(text: str, now: datetime) -> datetime:
     return hour
 
 
-def planned(due: Iterable[tuple[str, Sequence[datetime]]]) -> Plan:
-    """Chunks of the due hours of each dataset, in order of time; what is too much is put off."""
+def planned(due: Iterable[tuple[str, Sequence[datetime]]], spark_above: int = SPARK_ABOVE) -> Plan:
+    """Chunks of the due hours of each dataset, in order of time; what is too much is put off.
+
+    More than `spark_above` hours in all go to Spark, whole: an hour must never have two publishers.
+    """
+    listed = [(dataset, list(hours)) for dataset, hours in due]
+    to_spark = sum(len(hours) for _, hours in listed) > spark_above
+    size = SPARK_PART if to_spark else CHUNK
     chunks: list[dict[str, Any]] = []
     put_off = 0
-    for dataset, hours in due:
-        for start in range(0, len(hours), CHUNK):
-            part = hours[start : start + CHUNK]
-            if len(chunks) < MOST_CHUNKS:
+    for dataset, hours in listed:
+        for start in range(0, len(hours), size):
+            part = hours[start : start + size]
+            if len(chunks) < MOST_CHUNKS * CHUNK // size:
                 chunks.append(_chunk(dataset, part))
             else:
                 put_off += len(part)
-    return Plan(chunks, put_off)
-
-
-def result_json(dataset: str, result: HourResult) -> dict[str, Any]:
-    """One hour's result as it goes through Airflow's database."""
-    return {
-        "dataset": dataset,
-        "hour": _iso(result.hour),
-        "outcome": result.outcome,
-        "status": result.status,
-        "rows": result.rows,
-        "rev": result.rev,
-        "error": result.error,
-    }
-
-
-def result_line(result: HourResult) -> str:
-    """One hour's result for a log."""
-    hour = f"{result.hour:%Y-%m-%d %H}h"
-    if result.outcome == "failed":
-        return f"{hour} FAILED: {result.error}"
-    if result.outcome == "quarantined":
-        return f"{hour} IN QUARANTINE: {result.error}"
-    aside = f", {result.set_aside} SET ASIDE below rejected/ with the reason" if result.set_aside else ""
-    return (
-        f"{hour} {result.outcome} ({result.status}, rev {result.rev}): {result.rows:,} rows, "
-        f"{result.facts_read:,} facts read, {result.objects_deleted} landing objects folded away{aside}"
-    )
+    return Plan([], put_off, chunks) if to_spark else Plan(chunks, put_off)
 
 
 def failures_text(failed: Sequence[dict[str, Any]]) -> str:
     """What failed and what to do, for the end of a red task."""
-    lines = [f"  {one['dataset']} {one['hour']}: {one['error']}" for one in failed]
+    lines = [f"  {one['dataset']} {one['hour']}: {one['error']}" for one in failed[:MOST_NAMED]]
+    if len(failed) > MOST_NAMED:
+        lines.append(f"  and {len(failed) - MOST_NAMED} more")
     return "\n".join(
         [
             f"{len(failed)} hour(s) could not be published:",

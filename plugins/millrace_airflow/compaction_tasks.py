@@ -6,27 +6,31 @@ Imported when a task runs.
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import Asset, AssetAlias, Context
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from millrace.publish.outcome import NOT_PUBLISHED, result_json, result_line, sum_text
 from millrace_airflow import access, compaction
 
 log = logging.getLogger("airflow.task")
 
 RESULTS = "results"
-"""XCom key: what `compact` has done so far, written after each hour."""
+"""XCom key: what `compact` has done so far, written after each hour; and what Spark did, from `collect`."""
+BACKLOG = "backlog"
+"""XCom key: what `plan` has left to Spark, as {"run": its name in the store, "hours": how many}."""
 
 
 def plan(context: Context) -> list[dict[str, Any]]:
     from millrace.catalog import load_catalog
+    from millrace.publish import backlog
     from millrace.publish.due import due_hours
 
     settings = access.current_settings()
+    store = access.store_of(settings)
     datasets = load_catalog(settings.catalog_dir).datasets
     dataset, hour = context["params"].get("dataset"), context["params"].get("hour")
     chosen = [datasets[dataset]] if dataset else list(datasets.values())
@@ -38,11 +42,17 @@ def plan(context: Context) -> list[dict[str, Any]]:
             raise AirflowFailException(str(error)) from None
         made = compaction.planned((spec.name, [asked]) for spec in chosen)
     else:
-        store = access.store_of(settings)
-        made = compaction.planned((spec.name, due_hours(store, spec, now)) for spec in chosen)
+        due = ((spec.name, due_hours(store, spec, now)) for spec in chosen)
+        made = compaction.planned(due, context["params"]["spark_above"])
     for chunk in made.chunks:
         log.info("to publish: %s", chunk["name"])
-    if not made.chunks:
+    if made.backlog:
+        run = backlog.run_name(context["run_id"])
+        parts = [backlog.Part(part["dataset"], tuple(part["hours"])) for part in made.backlog]
+        backlog.put_work(store, run, parts)
+        context["ti"].xcom_push(key=BACKLOG, value={"run": run, "hours": made.hours})
+        log.info("to publish with Spark, in the task `fold_backlog`: %d hours", made.hours)
+    elif not made.chunks:
         log.info("nothing is due: every hour that has ended is published as far as its facts have landed")
     if made.put_off:
         log.warning("%d more hours are due; the next run takes them", made.put_off)
@@ -69,18 +79,41 @@ def compact(context: Context, chunk: dict[str, Any]) -> None:
 
     def note(result: HourResult) -> None:
         log.log(
-            logging.ERROR if result.outcome in compaction.NOT_PUBLISHED else logging.INFO,
+            logging.ERROR if result.outcome in NOT_PUBLISHED else logging.INFO,
             "%s",
-            compaction.result_line(result),
+            result_line(result),
         )
-        done.append(compaction.result_json(dataset.name, result))
+        done.append(result_json(dataset.name, result))
         # After each hour, so that what was published is announced even if this process dies.
         context["ti"].xcom_push(key=RESULTS, value=done)
 
     hours = [datetime.fromisoformat(hour) for hour in chunk["hours"]]
     compact_hours(store, dataset, hours, audit=audit, report=note)
-    if failed := [one for one in done if one["outcome"] in compaction.NOT_PUBLISHED]:
+    if failed := [one for one in done if one["outcome"] in NOT_PUBLISHED]:
         raise AirflowFailException(compaction.failures_text(failed))
+
+
+def collect(context: Context) -> None:
+    from millrace.publish import backlog
+    from millrace.store import StoreError
+
+    ordered = ordered_backlog(context)
+    if ordered is None:
+        raise AirflowSkipException("no hour was left to Spark")
+    store = access.store_of(access.current_settings())
+    run = ordered["run"]
+    results = backlog.with_the_missing(backlog.read_work(store, run), backlog.read_results(store, run))
+    context["ti"].xcom_push(key=RESULTS, value=results)
+    log.info("%s", sum_text(results))
+    try:
+        backlog.forget(store, run)
+    except StoreError as error:  # a second attempt at this task would find only a part of it
+        log.warning("%s%s/ is of no more use, and could not be removed: %s", backlog.PREFIX, run, error)
+
+
+def ordered_backlog(context: Context) -> dict[str, Any] | None:
+    """What `plan` has left to Spark, if anything."""
+    return next(iter(context["ti"].xcom_pull(task_ids=["plan"], key=BACKLOG)), None)
 
 
 def announce(context: Context, alias: AssetAlias, assets: Mapping[str, Asset]) -> int:
@@ -99,23 +132,23 @@ def report(context: Context) -> str:
     done = _results(context)
     planned = [(chunk["dataset"], hour) for chunk in chunks[0] for hour in chunk["hours"]]
     reached = {(one["dataset"], one["hour"]) for one in done}
-    failed = [one for one in done if one["outcome"] in compaction.NOT_PUBLISHED]
+    failed = [one for one in done if one["outcome"] in NOT_PUBLISHED]
+    ordered = ordered_backlog(context)
+    if ordered is not None and not any(context["ti"].xcom_pull(task_ids=["collect"], key=RESULTS)):
+        text = "what Spark published is not known: the log of `collect` says why; the next run looks again"
+        failed.append({"dataset": f"{ordered['hours']} hours", "hour": "of the backlog", "error": text})
     failed += [
         {"dataset": dataset, "hour": hour, "error": "its task `compact` ended before it came to this hour"}
         for dataset, hour in planned
         if (dataset, hour) not in reached
     ]
+    text = sum_text(done) or ("nothing was published" if failed else "nothing was due")
+    log.info("%s", text)
     if failed:
         raise AirflowFailException(compaction.failures_text(failed))
-    if not planned:
-        text = "nothing was due"
-    else:
-        counted = Counter((one["dataset"], one["outcome"]) for one in done)
-        text = "; ".join(f"{dataset}: {count} {what}" for (dataset, what), count in sorted(counted.items()))
-    log.info("%s", text)
     return text
 
 
 def _results(context: Context) -> list[dict[str, Any]]:
-    pulled = context["ti"].xcom_pull(task_ids=["compact"], key=RESULTS)
+    pulled = context["ti"].xcom_pull(task_ids=["compact", "collect"], key=RESULTS)
     return [one for chunk in pulled if chunk for one in chunk]

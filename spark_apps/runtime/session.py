@@ -1,4 +1,4 @@
-"""The Spark session of a driver: UTC, loopback only, a small heap, the locked connector jars."""
+"""The Spark session of a driver, and what a batch app is submitted with: UTC, a small heap, the locked jars."""
 
 from __future__ import annotations
 
@@ -36,16 +36,43 @@ def start_session(spec: StreamSpec, scratch: Path) -> SparkSession:
     return builder.getOrCreate()
 
 
+def batch_conf(scratch: Path) -> dict[str, str]:
+    """What a batch app that spark-submit starts is given on its command line: no secret is in it.
+
+    `scratch` takes Spark's temporary files. Raises StackError when the locked jars are not there.
+    """
+    scratch.mkdir(parents=True, exist_ok=True)
+    jars = os.pathsep.join(str(path) for path in jar_paths("spark"))
+    return {
+        "spark.driver.memory": "512m",
+        "spark.driver.extraClassPath": jars,
+        "spark.executor.extraClassPath": jars,
+        JAVA_OPTIONS: _java_options(scratch),
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.local.dir": str(scratch),
+        "spark.sql.warehouse.dir": str(scratch / "warehouse"),
+        "spark.sql.session.timeZone": "UTC",
+        # A second attempt at a task that is still at work would be a second publisher of its hours.
+        "spark.speculation": "false",
+        "spark.python.worker.reuse": "true",
+    }
+
+
+def _java_options(scratch: Path) -> str:
+    # The first compiler alone starts twice as fast, and the heavy work is outside the JVM.
+    return (
+        f"-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Dlog4j2.configurationFile=file:{LOG_CONFIG} "
+        f"-Djava.io.tmpdir={scratch}"
+    )
+
+
 def _defaults(spec: StreamSpec, scratch: Path, jars: str) -> dict[str, str]:
     return {
         "spark.driver.memory": spec.driver_memory,
         "spark.driver.extraClassPath": jars,
         "spark.executor.extraClassPath": jars,
-        # The first compiler alone starts twice as fast, and the heavy work is outside the JVM.
-        JAVA_OPTIONS: (
-            f"-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Dlog4j2.configurationFile=file:{LOG_CONFIG} "
-            f"-Djava.io.tmpdir={scratch}"
-        ),
+        JAVA_OPTIONS: _java_options(scratch),
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.ui.enabled": "false",

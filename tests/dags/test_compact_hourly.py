@@ -104,6 +104,7 @@ class Run:
                 (asset.name, json.dumps(event.extra, sort_keys=True)) for event, asset in events
             )
             self.uris = {asset.uri for _, asset in events}
+            self.report = next(one.xcom_pull("report") for one in instances if one.task_id == "report")
 
     def extras(self) -> list[dict]:
         return [json.loads(extra) for _, extra in self.events]
@@ -204,6 +205,49 @@ def test_an_hour_that_fails_its_audit_is_red_and_says_which_rows_and_what_to_do(
     )
     (entry,) = waiting_entries(store, DATASET)
     assert "station_id=s1, total_rental=5000" in entry.reason
+
+
+def test_what_was_set_aside_is_in_the_sum_of_the_run(run, store):
+    at = hour(1)
+    land(store, at)
+    for name in ("notes.txt", "more.txt"):
+        store.put(landing_prefix(DATASET.name, at) + name, b"remember the milk")
+    land(store, hour(2))
+    done = run()
+    assert done.state == "success"
+    assert done.report == "hourly_summary: 2 published, 2 objects set aside"
+
+
+def test_a_spark_that_does_not_start_costs_a_red_run_and_no_hour(run, store, monkeypatch):
+    from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
+
+    submitted = []
+
+    def submit(hook, application):
+        submitted.append(hook._build_spark_submit_command(application))
+        raise FileNotFoundError("spark-submit")
+
+    monkeypatch.setattr(SparkSubmitHook, "submit", submit)
+    monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", '{"conn_type": "spark", "host": "local[2]"}')
+    monkeypatch.setattr("spark_apps.runtime.session.jar_paths", lambda group: [])
+    hours = [hour(number) for number in range(1, 4)]
+    landed = [land(store, at) for at in hours]
+    done = run(spark_above=2)
+    assert done.state == "failed"
+    assert {name: state for (name, _), state in done.tasks.items()} == {
+        "plan": "success",
+        "compact": "skipped",
+        "fold_backlog": "failed",
+        "collect": "success",
+        "announce": "success",
+        "report": "failed",
+    }
+    (command,) = submitted
+    assert command[:3] == ["spark-submit", "--master", "local[2]"]
+    assert set(landed) <= set(store.objects)
+    assert [key for key in store.objects if key.startswith("backlog/")] == []
+    assert run(spark_above=3).tasks["fold_backlog", -1] == "skipped"
+    assert [key for key in store.objects if key.startswith("hourly_summary/")] != []
 
 
 def test_without_its_suite_nothing_is_published(run, store, monkeypatch, tmp_path):

@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 from millrace_airflow.compaction import (
     CHUNK,
     MOST_CHUNKS,
+    MOST_NAMED,
+    SPARK_ABOVE,
+    SPARK_PART,
     NotAnHour,
     failures_text,
     planned,
@@ -53,26 +56,46 @@ def test_what_is_no_hour_is_refused_with_words_that_help(text, words):
         requested_hour(text, NOW)
 
 
-@given(st.dictionaries(st.sampled_from(["a", "b", "c"]), st.integers(0, 200)))
-def test_chunks_hold_every_due_hour_once_in_order_of_time(counts):
+@given(st.dictionaries(st.sampled_from(["a", "b", "c"]), st.integers(0, 200)), st.integers(0, 400))
+def test_chunks_hold_every_due_hour_once_in_order_of_time(counts, spark_above):
     due = {
         name: [FIRST + timedelta(hours=number) for number in range(count)] for name, count in counts.items()
     }
-    plan = planned(due.items())
+    plan = planned(due.items(), spark_above)
+    assert not (plan.chunks and plan.backlog), "an hour has one publisher"
+    assert bool(plan.backlog) == (sum(counts.values()) > spark_above)
+    assert plan.put_off == 0
+    chunks = plan.chunks + plan.backlog
     for name, hours in due.items():
-        mine = [hour for chunk in plan.chunks if chunk["dataset"] == name for hour in chunk["hours"]]
+        mine = [hour for chunk in chunks if chunk["dataset"] == name for hour in chunk["hours"]]
         assert mine == [f"{hour:%Y-%m-%dT%H:00:00Z}" for hour in hours]
     assert all(0 < len(chunk["hours"]) <= CHUNK for chunk in plan.chunks)
-    assert len({chunk["name"] for chunk in plan.chunks}) == len(plan.chunks)
+    assert all(0 < len(chunk["hours"]) <= SPARK_PART for chunk in plan.backlog)
+    assert len({chunk["name"] for chunk in chunks}) == len(chunks)
 
 
-def test_what_airflow_cannot_map_is_put_off_and_counted():
+def test_a_day_after_an_outage_is_mapped_and_a_month_goes_to_spark():
+    assert 24 <= SPARK_ABOVE < 31 * 24
+    for count, to_spark in ((SPARK_ABOVE, False), (SPARK_ABOVE + 1, True)):
+        plan = planned([("a", [FIRST + timedelta(hours=number) for number in range(count)])])
+        assert (bool(plan.backlog), plan.hours) == (to_spark, count)
+
+
+@pytest.mark.parametrize(("spark_above", "size"), [(10**6, CHUNK), (0, SPARK_PART)])
+def test_what_is_too_much_for_one_run_is_put_off_and_counted(spark_above, size):
     hours = [FIRST + timedelta(hours=number) for number in range(MOST_CHUNKS * CHUNK + 30)]
-    plan = planned([("a", hours)])
-    assert (len(plan.chunks), plan.hours, plan.put_off) == (MOST_CHUNKS, MOST_CHUNKS * CHUNK, 30)
+    plan = planned([("a", hours)], spark_above)
+    assert (plan.hours, plan.put_off) == (MOST_CHUNKS * CHUNK, 30)
+    assert len(plan.chunks + plan.backlog) == MOST_CHUNKS * CHUNK // size
+    assert len(plan.chunks) <= MOST_CHUNKS, "Airflow would not map more"
 
 
 def test_a_list_of_failures_names_each_hour_and_says_what_to_do():
     text = failures_text([{"dataset": "a", "hour": "2026-03-01T10:00:00Z", "error": "no such generation"}])
     assert "a 2026-03-01T10:00:00Z: no such generation" in text
     assert "the next run tries again by itself" in text
+
+
+def test_a_list_of_failures_that_nobody_would_read_is_cut():
+    failed = [{"dataset": "a", "hour": str(number), "error": "e"} for number in range(MOST_NAMED + 7)]
+    assert "  and 7 more\n" in failures_text(failed)

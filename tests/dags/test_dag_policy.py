@@ -74,4 +74,5 @@ def test_a_run_that_fails_at_once_is_not_followed_by_the_next_at_once(dags):
 
 def test_what_publishes_takes_turns(dags):
     assert dags["compact_hourly"].get_task("compact").pool == "publish"
+    assert dags["compact_hourly"].get_task("fold_backlog").pool == "publish"
     assert dags["maintenance"].get_task("prune").pool == "publish"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -43,14 +43,19 @@ class Parked(Exception):
     """All that is left to do is to wait for a person."""
 
 
-def run(dag, monkeypatch) -> dict:
-    """Runs the DAG until it waits for a person; the state of each task, and what is asked."""
+def run(dag, monkeypatch, meanwhile=None) -> dict:
+    """Runs the DAG until it waits for a person, then does `meanwhile`, and goes on until it waits again; the
+    state of each task, and what is asked."""
     from airflow.models.hitl import HITLDetail
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
 
+    todo = [meanwhile] if meanwhile else []
+
     def sleep(seconds):  # a test run of Airflow's would ask the database every second, for ever
-        raise Parked
+        if not todo:
+            raise Parked
+        todo.pop()()
 
     monkeypatch.setattr("time.sleep", sleep)
     date = datetime(2025, 1, 1, 0, next(_runs), tzinfo=UTC)
@@ -67,6 +72,46 @@ def run(dag, monkeypatch) -> dict:
             "states": {(one.task_id, one.map_index): str(one.state) for one in instances},
             "asked": [(one.subject, one.body, one.options, one.params) for one in asked if one],
         }
+
+
+def newest_question(session):
+    """The task that waits in the newest run; those of other tests are never answered."""
+    from airflow.models.taskinstance import TaskInstance
+
+    waiting = session.query(TaskInstance).filter_by(state="awaiting_input").all()
+    return max(waiting, key=lambda one: one.dag_run.logical_date)
+
+
+def respond(option: str, why: str):
+    """What Airflow's API does with the answer of a person, but for logging in."""
+    from airflow.models.hitl import HITLDetail, HITLUser
+    from airflow.models.trigger import handle_event_submit
+    from airflow.triggers.base import TriggerEvent
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        instance = newest_question(session)
+        asked = session.query(HITLDetail).filter_by(ti_id=instance.id).one()
+        asked.responded_by = HITLUser(id="1", name="ana")
+        asked.responded_at = datetime.now(UTC)
+        asked.chosen_options, asked.params_input = [option], {"why": why}
+        handle_event_submit(
+            TriggerEvent(asked.as_resume_event_payload()), task_instance=instance, session=session
+        )
+
+
+def let_time_pass():
+    """The deadline moves into the past, and Airflow's scheduler looks."""
+    from airflow.jobs.job import Job
+    from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        instance = newest_question(session)
+        left = instance.trigger_timeout - datetime.now(UTC)
+        assert timedelta(hours=23) < left <= timedelta(hours=24)
+        instance.trigger_timeout -= left + timedelta(seconds=1)
+    SchedulerJobRunner(Job()).check_awaiting_input_timeouts()
 
 
 def answer(entry, option: str, why: str | None):
@@ -100,6 +145,39 @@ def test_an_hour_in_quarantine_is_asked_about_with_its_rows_as_plain_text(
     assert list(params) == ["why"]
     assert r"| {{ var }}\|\<b\> | s0 | 5000 |" in body
     assert "At most 1,000 rentals per station and hour" in body
+
+
+@pytest.mark.parametrize("option", ["Approve", "Reject"])
+def test_an_answer_ends_the_run_and_is_acted_upon(airflow_db, store, entry, dag, monkeypatch, option):
+    done = run(dag, monkeypatch, lambda: respond(option, "a fair in town"))
+    assert done["states"] == {("find", -1): "success", ("ask", 0): "success"}
+    decision = read_decision(store, DATASET.name, HOUR, entry["digest"])
+    assert decision is not None
+    assert (decision.decision, decision.who) == ({"Approve": "approved", "Reject": "rejected"}[option], "ana")
+    (folded,) = compact_hours(store, DATASET, [HOUR], audit=auditor_of(store, [DATASET]))
+    if option == "Approve":
+        assert (folded.outcome, folded.rows) == ("published", 1)
+    else:
+        assert folded.outcome == "quarantined"
+        assert "ana" in folded.error
+        assert "a fair in town" in folded.error
+    again = run(dag, monkeypatch)
+    assert again["states"] == {("find", -1): "success", ("ask", -1): "skipped"}, "nobody is asked again"
+
+
+def test_an_answer_without_a_reason_makes_the_run_red_and_is_asked_again(
+    airflow_db, store, entry, dag, monkeypatch
+):
+    done = run(dag, monkeypatch, lambda: respond("Reject", " "))
+    assert done["states"]["ask", 0] == "failed"
+    assert run(dag, monkeypatch)["states"]["ask", 0] == "awaiting_input"
+
+
+def test_no_answer_within_a_day_ends_the_run_and_decides_nothing(airflow_db, store, entry, dag, monkeypatch):
+    done = run(dag, monkeypatch, let_time_pass)
+    assert done["states"] == {("find", -1): "success", ("ask", 0): "success"}
+    assert read_decision(store, DATASET.name, HOUR, entry["digest"]) is None
+    assert run(dag, monkeypatch)["states"]["ask", 0] == "awaiting_input"
 
 
 @pytest.mark.parametrize(("option", "key"), [("Approve", approval_key), ("Reject", rejection_key)])

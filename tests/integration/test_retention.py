@@ -38,6 +38,10 @@ def filled(store: S3Store) -> S3Store:
     store.put("control/station_hourly/epochs/00000001.json", b"{}")
     store.put("rejected/station_hourly/date=2026-03-01/a.parquet", b"kept")
     store.put(f"quarantine/{DATASET.name}/2026-03-01T00/reason.json", b"{}")
+    store.put(f"quality/{DATASET.name}/2026/03/01/00/run.parquet", b"kept")
+    store.put(f"quality/daily/{DATASET.name}/2026-03-01.json", b"{}")
+    store.put(f"quality/docs/{DATASET.name}/2026-03-01/index.html", b"<html>")
+    store.put(f"approvals/{DATASET.name}/2026-03-01T00/digest.json", b"{}")
     return store
 
 
@@ -120,9 +124,12 @@ def test_traces_go_at_their_age_and_epochs_never(filled: S3Store) -> None:
     assert not done.keys() & {"quarantine", "rejected"}
     done = counted(run(filled, later=91 * DAY))
     assert (done["quarantine"], done["rejected"]) == (1, 1)
+    assert not done.keys() & {"quality", "approvals"}
+    done = counted(run(filled, later=401 * DAY))
+    assert (done["quality"], done["approvals"]) == (3, 1)
     kept = {info.key.split("/")[0] for info in filled.list_objects("")}
     assert {"control", "generations"} <= kept
-    assert not kept & {"quarantine", "rejected"}
+    assert not kept & {"quarantine", "rejected", "quality", "approvals"}
 
 
 def test_the_clock_is_the_stores(filled: S3Store) -> None:

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millrace.publish.audit import Verdict, content_digest
+from millrace.publish.audit import Verdict
 from millrace.publish.codec import FormatError, encode_hour
+from millrace.publish.content import content_digest
 from millrace.publish.fold import SETTLED_AFTER, fold_hour
 from millrace.publish.generations import create_generation, known_generations
 from millrace.publish.hour import HourState

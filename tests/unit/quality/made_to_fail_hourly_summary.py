@@ -57,7 +57,7 @@ MADE_TO_FAIL = {
     "observations_plausible": [(hour(with_row(observations=3601)), {"observations": 3601})],
     "bikes_plausible": [(hour(with_row(bikes_at_end=2001)), {"bikes_at_end": 2001})],
     "stations_still_there": [(hour(good(), before=good(BEFORE, 11)), {"station_id": "s10"})],
-    "rentals_match_returns": [(hour(good(total_rental=14)), {"system_id": "city", "imbalance": 0.4})],
+    "rentals_match_returns": [(hour(good(total_rental=24)), {"system_id": "city", "imbalance": 0.6})],
     "volume_as_usual": [
         (hour(good(total_rental=30, total_return=30)), {"system_id": "city", "usual_volume": 120.0}),
         (hour(good(total_rental=1, total_return=1)), {"system_id": "city", "volume": 20}),

@@ -131,8 +131,8 @@ def test_an_unreadable_hour_is_left_to_a_person() -> None:
     assert planned(DatasetFound(spec(), unreadable=(hour,), landing=(landed(hour),))) == []
 
 
-@pytest.mark.parametrize("kept", ["quarantine", "rejected"])
-def test_what_was_set_aside_goes_by_age(kept: str) -> None:
+@pytest.mark.parametrize("kept", ["quarantine", "rejected", "quality", "approvals"])
+def test_what_is_kept_beside_the_hours_goes_by_age(kept: str) -> None:
     old, young = info("old", 41 * DAY), info("young", 39 * DAY)
     found = replace(DatasetFound(spec(**{kept: 40 * DAY})), **{kept: (old, young)})
     assert kinds(planned(found)) == [(kept, "old")]
