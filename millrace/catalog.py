@@ -204,6 +204,8 @@ class DatasetSpec(_Entry):
     keys: list[str] = Field(min_length=1)
     columns: dict[str, Literal["string", "int64", "int32", "double", "timestamp", "boolean", "decimal"]]
     """Name to type, in order; keys included. Timestamps are microseconds UTC, decimals (38, 6)."""
+    defaults: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    """Columns that were added later, each with what the rows of older objects have in it."""
     writers: list[str] = Field(min_length=1)
     """The streams whose seals make an hour final."""
     retention: DatasetRetention = Field(default_factory=DatasetRetention)
@@ -281,6 +283,9 @@ def load_catalog(directory: Path) -> Catalog:
             _known(writer, catalog.streams, f"{where}.writers", "streams.yaml")
         for key in dataset.keys:
             _known(key, dataset.columns, f"{where}.keys", f"{dataset.name}.columns")
+        for column, value in dataset.defaults.items():
+            _known(column, dataset.columns, f"{where}.defaults", f"{dataset.name}.columns")
+            _check_default(dataset, column, value, f"{where}.defaults.{column}")
     return catalog
 
 
@@ -316,6 +321,23 @@ def explained(path: str, name: str, problem: Any) -> str:
     if problem["type"] == "missing":
         return f"{path}: {key} is missing"
     return f"{path}: {key}: {problem['msg'].removeprefix('Value error, ')} (found {problem['input']!r})"
+
+
+def _check_default(dataset: DatasetSpec, column: str, value: object, where: str) -> None:
+    fitting: dict[str, tuple[type, ...]] = {
+        "string": (str,),
+        "int64": (int,),
+        "int32": (int,),
+        "double": (int, float),
+        "boolean": (bool,),
+    }
+    kind = dataset.columns[column]
+    if column in dataset.keys or column == "window_start":
+        raise CatalogError(f"{where}: a column that says which row it is cannot be added later")
+    if kind not in fitting:
+        raise CatalogError(f"{where}: a {kind} can have no default; add a column of another type")
+    if not isinstance(value, fitting[kind]) or (isinstance(value, bool) and kind != "boolean"):
+        raise CatalogError(f"{where}: {value!r} is not a value of type {kind}")
 
 
 def _known(name: str, among: dict[str, Any], where: str, there: str) -> None:

@@ -62,7 +62,8 @@ def decode_facts(body: bytes, dataset: DatasetSpec, where: str) -> pl.DataFrame:
     """The rows of a landing object. Raises FormatError naming `where` and what is wrong.
 
     Columns that the dataset does not have are left out: a driver may be newer than the catalog that this
-    publisher reads. A column that is missing, or whose values might change in conversion, is refused.
+    publisher reads. A column that was added later has its default in older objects. Any other column that is
+    missing, or whose values might change in conversion, is refused.
     """
     return _rows(body, dataset, where)
 
@@ -167,6 +168,17 @@ def _parquet(rows: pl.DataFrame, dataset: DatasetSpec, footer: dict[str, Any] | 
     return body.getvalue()
 
 
+def _completed(table: pa.Table, dataset: DatasetSpec) -> pa.Table:
+    """A table of before a column was added to the dataset, with what the catalog says that it has there."""
+    import pyarrow as pa
+
+    wanted = schema_of(dataset)
+    for name, value in dataset.defaults.items():
+        if name not in table.schema.names:
+            table = table.append_column(name, pa.array([value] * table.num_rows, wanted.field(name).type))
+    return table
+
+
 def _conformed(table: pa.Table, wanted: pa.Schema) -> pa.Table:
     """A table with exactly the wanted columns. Others are left out; another type only when nothing is lost.
 
@@ -216,7 +228,8 @@ def _rows(body: bytes, dataset: DatasetSpec, where: str) -> pl.DataFrame:
             return rows
     try:
         # use_threads=False: these objects are small, and the callers already read many side by side.
-        table = _conformed(pq.read_table(io.BytesIO(body), use_threads=False), schema_of(dataset))
+        read = pq.read_table(io.BytesIO(body), use_threads=False)
+        table = _conformed(_completed(read, dataset), schema_of(dataset))
     except (pa.ArrowInvalid, pa.ArrowTypeError, KeyError, ValueError) as error:
         raise FormatError(f"{where}: not rows of dataset {dataset.name}: {error}") from error
     return pl.DataFrame(pl.from_arrow(table))

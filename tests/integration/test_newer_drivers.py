@@ -15,7 +15,7 @@ from millrace.publish.codec import decode_hour, schema_of
 from millrace.publish.compact import compact_hours
 from millrace.publish.due import due_hours
 from millrace.publish.fold import HourResult
-from millrace.publish.landing import write_seals
+from millrace.publish.landing import write_facts, write_seals
 from millrace.publish.layout import HOUR as AN_HOUR
 from millrace.publish.layout import facts_key, landing_prefix, published_key
 from millrace.publish.version import Version
@@ -118,3 +118,21 @@ def test_a_changed_type_is_set_aside_with_its_reason_and_counts_when_it_is_writt
     assert compact(store).status == "amending"
     newest = pl.concat([good().filter(pl.col("station_id") != "s3"), changed])
     assert published(store) == expected(newest)
+
+
+def test_a_column_that_is_added_later_has_its_default_in_older_hours_and_objects(store: S3Store) -> None:
+    begin(store)
+    land(store, good(), 1)
+    assert compact(store).outcome == "published"
+    land(store, table(station(3, total_rental=50)), 2)  # by a driver that does not know the column yet
+    newer = DATASET.model_copy(
+        update={"columns": {**DATASET.columns, "ebikes": "int64"}, "defaults": {"ebikes": -1}}
+    )
+    newest = table(station(4, total_rental=51)).with_columns(ebikes=pl.lit(7, pl.Int64))
+    write_facts(store, newer, newest, Version(0, 1, 3), 0)
+    (done,) = compact_hours(store, newer, [HOUR])
+    assert (done.outcome, done.set_aside) == ("published", 0)
+    key = published_key(DATASET.prefix, HOUR)
+    rows = decode_hour(store.get(key).body, newer, key).rows
+    told = {row["station_id"]: (row["total_rental"], row["ebikes"]) for row in rows.iter_rows(named=True)}
+    assert told == {f"s{n}": (6, -1) for n in range(10)} | {"s3": (50, -1), "s4": (51, 7)}

@@ -1,0 +1,117 @@
+"""The catalog: every mistake is refused with file, key and what would be right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from millrace.catalog import Catalog, CatalogError, load_catalog
+from millrace.endpoints import Sink, Source, parse_sink, parse_source
+from millrace.settings import PROJECT_ROOT
+
+STREAM = {"app": "a", "source": "kafka://polls", "dataset": "counts"}
+DATASET = {
+    "prefix": "counts",
+    "keys": ["key"],
+    "columns": {"key": "string", "n": "int64", "at": "timestamp"},
+    "writers": ["s"],
+}
+
+
+def load(directory: Path, **files: Any) -> Catalog:
+    content = {
+        "topics": {"polls": {}},
+        "streams": {"s": STREAM},
+        "feeds": {},
+        "datasets": {"counts": DATASET},
+    }
+    for name, entries in (content | files).items():
+        (directory / f"{name}.yaml").write_text(yaml.safe_dump(entries))
+    return load_catalog(directory)
+
+
+def stream(**changes: Any) -> dict[str, Any]:
+    entry = {key: value for key, value in (STREAM | changes).items() if value is not None}
+    return {"streams": {"s": entry}}
+
+
+def dataset(**changes: Any) -> dict[str, Any]:
+    return {"datasets": {"counts": DATASET | changes}}
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (stream(source=None), r"streams\.yaml: s\.source is missing"),
+        (
+            stream(source="kafka"),
+            r"streams\.yaml: s\.source: 'kafka' is not a source; write kafka://TOPIC, socket",
+        ),
+        (stream(source="pulsar://x"), r"s\.source: 'pulsar://x' is not a source"),
+        (stream(source="kafka://a b"), r"'a b' is not the name of a Kafka topic"),
+        (stream(source="kafka://other"), r"s\.source: 'other' is not in topics\.yaml; there are: polls"),
+        (stream(source="socket://host"), r"write socket://HOST:PORT"),
+        (stream(source="socket://host:70000"), r"write socket://HOST:PORT"),
+        (stream(source="rate://fast"), r"write rate://ROWS"),
+        (stream(sinks=["facts", "kafka"]), r"s\.sinks\.1: 'kafka' is not a sink; write facts, kafka://TOPIC"),
+        (stream(sinks=["facts", "kafka://other"]), r"s\.sinks: 'other' is not in topics\.yaml"),
+        (stream(dataset=None), r"dataset and the sink `facts` go together"),
+        (stream(sinks=["live"]), r"dataset and the sink `facts` go together"),
+        (stream(sinks=["facts", "live"], buckets=2), r"buckets must be 1 unless"),
+        (stream(source="files://d", buckets=2), r"buckets must be 1 unless"),
+        (stream(feed="other"), r"s\.feed: 'other' is not in feeds\.yaml; there are: none"),
+        (stream(topic="polls"), r"s\.topic is not a key that is known here"),
+        (dataset(defaults={"nothing": 1}), r"counts\.defaults: 'nothing' is not in counts\.columns"),
+        (dataset(defaults={"n": "one"}), r"counts\.defaults\.n: 'one' is not a value of type int64"),
+        (dataset(defaults={"n": True}), r"counts\.defaults\.n: True is not a value of type int64"),
+        (dataset(defaults={"key": "x"}), r"counts\.defaults\.key: a column that says which row it is"),
+        (dataset(defaults={"at": 5}), r"counts\.defaults\.at: a timestamp can have no default"),
+        (dataset(columns={"key": "text"}), r"counts\.columns\.key: .*'string'.*\(found 'text'\)"),
+        (dataset(writers=["other"]), r"counts\.writers: 'other' is not in streams\.yaml"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(tmp_path: Path, files: dict[str, Any], message: str) -> None:
+    with pytest.raises(CatalogError, match=message):
+        load(tmp_path, **files)
+
+
+def test_a_stream_without_facts_needs_no_dataset(tmp_path: Path) -> None:
+    entry = {"app": "a", "source": "socket://127.0.0.1:9999", "sinks": ["live", "console"]}
+    catalog = load(tmp_path, streams={"s": STREAM, "words": entry})
+    words = catalog.streams["words"]
+    assert (words.lineage, words.topic, words.source.host_and_port) == (
+        "words",
+        "socket://127.0.0.1:9999",
+        ("127.0.0.1", 9999),
+    )
+    assert not words.source.is_replayable
+    with pytest.raises(CatalogError, match="words writes no facts"):
+        catalog.dataset_of("words")
+
+
+def test_sources_and_sinks_are_written_as_they_are_read() -> None:
+    for text in ("kafka://polls", "socket://[::1]:9999", "files:///var/lines", "rate://10"):
+        assert str(parse_source(text)) == text
+    for text in ("facts", "kafka://metrics", "live", "console"):
+        assert str(parse_sink(text)) == text
+    assert parse_source("socket://[::1]:9999").host_and_port == ("::1", 9999)
+    assert parse_source(Source("rate", "1")) == Source("rate", "1")
+    assert parse_sink(Sink("live")) == Sink("live")
+
+
+def test_which_streams_begin_by_themselves(tmp_path: Path) -> None:
+    catalog = load(tmp_path, streams={"s": STREAM, "later": STREAM | {"autostart": False}})
+    assert catalog.started("") == ["s"]
+    assert catalog.started("later, s") == ["later", "s"]
+    with pytest.raises(CatalogError, match=r"there is no stream 'x' in streams\.yaml; there are: later, s"):
+        catalog.started("x")
+
+
+def test_what_a_driver_is_started_with_reads_back_the_same() -> None:
+    for spec in load_catalog(PROJECT_ROOT / "catalog").streams.values():
+        again = type(spec).model_validate_json(spec.model_dump_json())
+        assert again.model_dump() == spec.model_dump()
+        assert not {"feed", "autostart", "retention"} & set(spec.model_dump())
