@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from millrace.catalog import CatalogError, load_catalog
+from millrace.local.programs import FEED_PREFIX
 from millrace.local.supervisor import ProgramState, Supervisor
 from millrace.settings import Settings, SettingsError
 from millrace.store import StoreError, open_store
@@ -61,7 +62,11 @@ class Overview:
 
     @property
     def healthy(self) -> bool:
-        return self.running and all(line.state == "RUNNING" for line in self.processes)
+        """Whether everything runs that should; the feed of a stream that nobody asked for is stopped rightly."""
+        return self.running and all(
+            line.state == "RUNNING" or (line.state == "STOPPED" and line.name.startswith(FEED_PREFIX))
+            for line in self.processes
+        )
 
 
 def look(settings: Settings) -> Overview:

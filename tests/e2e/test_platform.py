@@ -17,7 +17,10 @@ from millrace.control.status import DriverStatus, newest_status
 from millrace.settings import PROJECT_ROOT
 from tests.conftest import wait_until
 from tests.e2e.conftest import Platform
-from tests.integration.test_station_stream import read_hours
+from tests.integration.streams import rows_in
+from tests.integration.test_order_stream import SUMS, row_key
+from tests.integration.test_station_stream import key_of, row_of
+from tests.oracles.orders import book_of
 from tests.oracles.stations import Message, movements
 
 pytestmark = pytest.mark.stack
@@ -43,31 +46,35 @@ def running_driver(platform: Platform, since: int) -> DriverStatus:
     return found[-1]
 
 
-def messages(platform: Platform) -> list[Message]:
-    """Every poll in the topic, in order, with the broker's time."""
+def records(platform: Platform, topic: str) -> list[tuple[bytes, int]]:
+    """Every value in a topic, in order, with the broker's time in epoch milliseconds."""
     consumer = Consumer(
         {"bootstrap.servers": platform.settings.kafka, "group.id": "e2e", "enable.auto.commit": False}
     )
-    partition = TopicPartition("station_polls", 0, 0)
+    partition = TopicPartition(topic, 0, 0)
     _, end = consumer.get_watermark_offsets(partition, timeout=10)
     consumer.assign([partition])
-    found: list[Message] = []
+    found: list[tuple[bytes, int]] = []
     while len(found) < end:
-        for record in consumer.consume(end - len(found), timeout=10):
+        for record in consumer.consume(min(1000, end - len(found)), timeout=10):
             assert record.error() is None
-            poll = json.loads(record.value())
-            stations = tuple((station["station_id"], station["bikes"]) for station in poll["stations"])
-            found.append(
-                Message(poll["system_id"], poll["observed_at"], record.timestamp()[1] // 1000, stations)
-            )
+            found.append((record.value(), record.timestamp()[1]))
     consumer.close()
     return found
 
 
+def poll_of(value: bytes, arrived: int) -> Message:
+    poll = json.loads(value)
+    stations = tuple((station["station_id"], station["bikes"]) for station in poll["stations"])
+    return Message(poll["system_id"], poll["observed_at"], arrived // 1000, stations)
+
+
 def test_the_published_day_equals_a_recount_of_what_is_in_kafka(platform: Platform) -> None:
     dataset = load_catalog(PROJECT_ROOT / "catalog").datasets["hourly_summary"]
-    rows, states = read_hours(platform.store, dataset)
-    truth = movements(messages(platform), late_by=7200, max_gap=7200).rows
+    found, states = rows_in(platform.store, dataset)
+    rows = {key_of(row): row_of(row) for row in found}
+    polls = [poll_of(*record) for record in records(platform, "station_polls")]
+    truth = movements(polls, late_by=7200, max_gap=7200).rows
     newest_hour = max(hour for _, _, hour in rows)
     assert len({hour for _, _, hour in rows}) >= 23
     assert states <= {"final", "provisional"}
@@ -80,6 +87,16 @@ def test_the_published_day_equals_a_recount_of_what_is_in_kafka(platform: Platfo
     assert sum(row[0] for row in rows.values()) > 1000, "a city in which nobody rides proves nothing"
 
 
+def test_the_published_orders_equal_a_recount_of_what_is_in_kafka(platform: Platform) -> None:
+    dataset = load_catalog(PROJECT_ROOT / "catalog").datasets["orders_hourly"]
+    found, _ = rows_in(platform.store, dataset)
+    rows = {row_key(row): tuple(row[name] for name in SUMS) for row in found}
+    truth = book_of(records(platform, "orders"), late_by=3600).rows
+    newest_hour = max(hour for _, hour in rows)
+    assert rows == {key: row for key, row in truth.items() if key[1] <= newest_hour}
+    assert sum(row[0] for row in rows.values()) > 10_000
+
+
 def test_compaction_by_hand_is_green_and_tells_who_listens(platform: Platform) -> None:
     run = platform.api.trigger("compact_hourly")
     wait_until(
@@ -90,9 +107,10 @@ def test_compaction_by_hand_is_green_and_tells_who_listens(platform: Platform) -
     )
     assert platform.api.run_state("compact_hourly", run) == "success"
     events = platform.api.get("/api/v2/assets/events?limit=1000")["asset_events"]
-    announced = {event["extra"]["hour"] for event in events if event["extra"].get("hour")}
-    published = list(platform.store.list_objects("hourly_summary/"))
-    assert len(announced) == len(published)
+    for dataset in ("hourly_summary", "orders_hourly"):
+        of_dataset = [event["extra"] for event in events if str(event.get("name")) == dataset]
+        announced = {extra["hour"] for extra in of_dataset if extra.get("hour")}
+        assert len(announced) == len(list(platform.store.list_objects(f"{dataset}/"))) > 0
 
 
 def test_airflow_killed_as_a_whole_leaves_the_driver_alone_and_supervises_it_again(

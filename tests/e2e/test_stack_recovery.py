@@ -17,27 +17,32 @@ from pathlib import Path
 import psutil
 import pytest
 
+from millrace.catalog import load_catalog
 from millrace.local.credentials import ensure_secrets
 from millrace.local.marker import processes_of
-from millrace.local.programs import NAMES
+from millrace.local.programs import FEED_PREFIX, NAMES
 from millrace.local.supervisor import Supervisor
+from millrace.settings import PROJECT_ROOT
 from tests.conftest import wait_until
 from tests.e2e.conftest import Platform, fresh_environment, run_millrace
 
 pytestmark = pytest.mark.stack
 
-MEMORY_LIMIT = 4_000_000_000
+MEMORY_LIMIT = 6_000_000_000
+CATALOG = load_catalog(PROJECT_ROOT / "catalog")
 
 
 def test_everything_runs_within_its_memory_and_says_so(platform: Platform) -> None:
     answer = platform.millrace("status", "--json")
     found = json.loads(answer.stdout)
-    assert [line["name"] for line in found["processes"]] == [*NAMES, "supervisor"]
+    feeds = sorted({f"{FEED_PREFIX}{spec.feed}" for spec in CATALOG.streams.values() if spec.feed})
+    assert [line["name"] for line in found["processes"]] == [*NAMES, *feeds, "supervisor"]
     assert found["healthy"], answer.stdout
     assert found["memory"] < MEMORY_LIMIT
-    (stream,) = found["streams"]
-    assert (stream["name"], stream["state"]) == ("station_hourly", "running")
-    assert stream["facts"] > 0
+    streams = {stream["name"]: stream for stream in found["streams"]}
+    for name in CATALOG.started(""):
+        assert streams[name]["state"] == "running", name
+        assert streams[name]["facts"] > 0, name
 
 
 def test_nothing_listens_but_on_this_machine(platform: Platform) -> None:

@@ -19,14 +19,14 @@ import pyarrow.parquet as pq
 import yaml
 from confluent_kafka import Producer
 
-from millrace.catalog import Catalog, load_catalog
+from millrace.catalog import Catalog, DatasetSpec, load_catalog
 from millrace.control.status import DriverStatus, newest_status
 from millrace.kafka_topics import ensure_topics
 from millrace.publish.codec import decode_hour
 from millrace.publish.compact import compact_hours
 from millrace.publish.due import due_hours
 from millrace.settings import PROJECT_ROOT, Settings
-from millrace.store import open_store
+from millrace.store import ObjectStore, open_store
 from spark_apps.runtime.carried_state import Manifest, newest_manifest
 from tests.conftest import wait_until
 
@@ -163,7 +163,11 @@ def compact(stream: StreamUnderTest) -> None:
 
 def published_rows(stream: StreamUnderTest) -> tuple[list[dict[str, object]], set[str]]:
     """Every published row, by an ordinary Parquet reader, and the states of the hours."""
-    store, dataset = open_store(stream.settings), stream.catalog.dataset_of(stream.name)
+    return rows_in(open_store(stream.settings), stream.catalog.dataset_of(stream.name))
+
+
+def rows_in(store: ObjectStore, dataset: DatasetSpec) -> tuple[list[dict[str, object]], set[str]]:
+    """Every published row of a dataset, and the states of its hours."""
     rows: list[dict[str, object]] = []
     states = set()
     for info in store.list_objects(f"{dataset.prefix}/"):
