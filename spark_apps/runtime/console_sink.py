@@ -13,18 +13,17 @@ class Console:
         """Print one micro-batch's results."""
         from rich.console import Console as Terminal
         from rich.table import Table
-        from rich.text import Text
 
         terminal = Terminal(highlight=False)
         plain = {name: value for name, value in content.items() if not _is_rows(value)}
         words = ", ".join(f"{name} {value}" for name, value in plain.items())
-        terminal.print(Text.assemble((f"batch {batch}", "bold"), f"  {words}"))
+        terminal.print(f"[bold]batch {batch}[/bold]  {words}")
         for name, rows in content.items():
             if not _is_rows(rows) or not rows:
                 continue
             table = Table(*rows[0], title=name.replace("_", " "), title_justify="left", box=None)
             for row in rows:
-                table.add_row(*(Text(str(value)) for value in row.values()))  # a tag may look like markup
+                table.add_row(*(str(value) for value in row.values()))
             terminal.print(table)
 
 

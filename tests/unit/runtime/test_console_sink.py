@@ -14,7 +14,7 @@ def test_values_in_a_line_and_rows_as_tables(
     rows = [{"word": "[red]", "count": 3}, {"word": "b", "count": 1}]
     Console().show({"lines": 2, "top_words": rows, "nothing": []}, batch=4)
     text = capsys.readouterr().out
-    assert text.splitlines()[0] == "batch 4  lines 2"
+    assert text.splitlines()[0].split() == ["batch", "4", "lines", "2"]
     assert "top words" in text
     assert "[red]" in text, "what is shown is text, not markup"
-    assert text.index("[red]") < text.index("b     1")
+    assert text.index("[red]") < text.rindex("b ")
