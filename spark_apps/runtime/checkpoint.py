@@ -56,8 +56,10 @@ def open_checkpoint(store: ObjectStore, spec: StreamSpec, directory: Path) -> Ch
     """The checkpoint in `directory`, made when there is none. Raises BadConfiguration."""
     marker = directory / MARKER
     if not spec.source.is_replayable and directory.exists():
-        # Spark's log of what it planned to read from a socket means nothing to a new connection.
-        shutil.rmtree(directory)
+        # Spark's log of what it planned to read from a socket means nothing to a new connection. A life that
+        # committed nothing is gone on with: a server that is away for days must not use up the generations.
+        unused = Checkpoint(directory, 0).last_committed() is None
+        shutil.rmtree(directory / "spark" if unused else directory, ignore_errors=unused)
     if marker.exists():
         return _reopened(store, spec, directory, marker)
     if (directory / "spark").exists():

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from millrace.catalog import StreamSpec
+from millrace.endpoints import Source
 from millrace.publish.generations import create_generation, known_generations, read_generation
 from millrace.store import MemoryStore
 from spark_apps.runtime.carried_state import CarriedState, Manifest, put_pack
@@ -93,3 +94,20 @@ def test_kafka_must_still_hold_what_comes_next(held: dict[str, tuple[int, int]],
 def test_a_partition_that_was_never_read_is_read_from_its_beginning() -> None:
     assert starting_offsets("t", 2, None) == "earliest"
     assert json.loads(starting_offsets("t", 2, {"0": 42})) == {"t": {"0": 42, "1": -2}}
+
+
+def test_a_server_that_is_away_for_days_uses_up_no_generations(tmp_path: Path) -> None:
+    store = MemoryStore()
+    spec = SPEC.model_copy(update={"source": Source("socket", "127.0.0.1:9999")})
+    for _ in range(3):
+        opened = open_checkpoint(store, spec, tmp_path / "c")
+        assert opened.generation == 1
+        assert not opened.spark_directory.exists(), "what was planned for another connection means nothing"
+        (opened.spark_directory / "offsets").mkdir(parents=True)
+        (opened.spark_directory / "offsets" / "0").touch()
+    manifest = committed(store)
+    (opened.spark_directory / "commits").mkdir()
+    (opened.spark_directory / "commits" / "6").touch()
+    after = open_checkpoint(store, spec, tmp_path / "c")
+    assert (after.generation, after.base) == (2, manifest)
+    assert not after.spark_directory.exists()
