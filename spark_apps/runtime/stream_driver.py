@@ -35,6 +35,7 @@ from spark_apps.runtime.errors import (
     JvmGone,
     PoisonedBatch,
     SinkUnavailable,
+    SourceClosed,
     StopRequested,
 )
 from spark_apps.runtime.keyed_fold import KeyedFold
@@ -171,7 +172,7 @@ class StreamDriver:
             closed = source.closed(spark, begun=self._has_begun)
         if closed is not None and not self._stopping.is_set():
             query.processAllAvailable()
-            raise ConnectionError(f"{closed}; every line that had come is counted")
+            raise SourceClosed(f"{closed}; every line that had come is counted")
         if self._stopping.is_set():
             reporter.now("stopping")
             deadline = time.monotonic() + self._spec.stop_within.total_seconds()
@@ -184,7 +185,7 @@ class StreamDriver:
         error = query.exception()
         refused = source.refused(str(error).partition("\n")[0]) if not self._has_begun else None
         if refused is not None:
-            raise ConnectionError(refused)
+            raise SourceClosed(refused)
         raise RuntimeError(f"the query ended by itself: {error}")
 
     @property
