@@ -1,4 +1,5 @@
 import json
+import shutil
 import struct
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from spark_apps.runtime.carried_state import CarriedState, Manifest, put_pack
 from spark_apps.runtime.checkpoint import check_readable, open_checkpoint
 from spark_apps.runtime.errors import BadConfiguration
 from spark_apps.runtime.kafka_source import check_still_held, starting_offsets
+from spark_apps.runtime.reset import read_again
 from spark_apps.transforms.station_fold import StationFold
 from spark_apps.transforms.stations import StationRules, StationState
 
@@ -111,3 +113,16 @@ def test_a_server_that_is_away_for_days_uses_up_no_generations(tmp_path: Path) -
     after = open_checkpoint(store, spec, tmp_path / "c")
     assert (after.generation, after.base) == (2, manifest)
     assert not after.spark_directory.exists()
+
+
+def test_a_stream_of_files_without_its_checkpoint_is_refused_until_it_is_reset(tmp_path: Path) -> None:
+    store = MemoryStore()
+    spec = SPEC.model_copy(update={"source": Source("files", "/in")})
+    open_checkpoint(store, spec, tmp_path / "c")
+    committed(store)
+    shutil.rmtree(tmp_path / "c")
+    with pytest.raises(BadConfiguration, match="only it knew what had been read of files:///in"):
+        open_checkpoint(store, spec, tmp_path / "c")
+    assert read_again(store, spec, tmp_path / "c").generation == 2
+    opened = open_checkpoint(store, spec, tmp_path / "c")
+    assert (opened.generation, opened.base, opened.first_complete_hour) == (2, None, None)
