@@ -14,7 +14,7 @@ DOCS = """
 
 {description}
 
-Reads `{source}`, writes to {sinks} (app `spark_apps/{app}.py`).
+Reads `{source}`, writes to {sinks} (app `spark_apps/{app}.py`).{source_note}
 
 **What this DAG does.** The stream is a Spark driver of its own, apart from Airflow. A run is a *shift* of
 about {shift}: it deploys the stream if it never was, then watches its heartbeat and progress from the
@@ -42,9 +42,31 @@ what `control/{name}/desired.json` says: running or stopped.
 """
 
 
+NOT_REPLAYABLE = """
+
+**This source cannot be read again.** What the server at `{address}` sends while no driver is connected is lost, and so
+is what was on its way when a driver ends; what has been counted is kept. `millrace feed lines {address}` brings the
+same lines to Kafka, which can replay them: then set `source: kafka://lines` in `catalog/streams.yaml`. What waits in
+this source is not known, so a stalled stream cannot be told from an idle one. When the server closes the
+connection, the driver ends with a word about it and is started again, until somebody answers."""
+
+
+def _source_note(spec: StreamSpec) -> str:
+    """What a person must know of a source that is not Kafka."""
+    if not spec.source.is_replayable:
+        return NOT_REPLAYABLE.format(address=spec.source.address)
+    if spec.source.kind != "kafka":
+        return " What waits in this source is not known, so a stalled stream cannot be told from an idle one."
+    return ""
+
+
 def _sinks(spec: StreamSpec) -> str:
     """The sinks in words."""
-    words = {"facts": f"the facts of the dataset `{spec.dataset}`", "live": f"`live/{spec.name}.json`"}
+    words = {
+        "facts": f"the facts of the dataset `{spec.dataset}`",
+        "live": f"`live/{spec.name}.json`",
+        "console": "the driver's log",
+    }
     return ", ".join(words.get(sink.kind, f"`{sink}`") for sink in spec.sinks)
 
 
@@ -56,6 +78,7 @@ def stream_dag(spec: StreamSpec, log: str, *, begins: bool) -> DAG:
             name=spec.name,
             description=spec.description,
             source=spec.source,
+            source_note=_source_note(spec),
             sinks=_sinks(spec),
             app=spec.app,
             shift=f"{spec.shift.total_seconds() / 60:.0f} min",

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from millrace.commands import aggregate, check, feed, host, prune, read, stack
+from millrace.commands import aggregate, check, feed, host, prune, read, run, stack
 
 app = typer.Typer(
     help="Long-lived Spark streams as first-class citizens of Airflow.",
@@ -21,6 +21,7 @@ app.add_typer(feed.app, name="feed")
 app.add_typer(aggregate.app, name="aggregate")
 app.add_typer(host.app, name="host")
 app.command()(read.read)
+app.command()(run.run)
 app.command()(prune.prune)
 
 

@@ -37,6 +37,11 @@ class Source:
         return self.kind != "socket"
 
     @property
+    def needs_its_checkpoint(self) -> bool:
+        """Whether only Spark's own checkpoint knows what was read; for Kafka, a state's offsets do as well."""
+        return self.kind in ("files", "rate")
+
+    @property
     def host_and_port(self) -> tuple[str, int]:
         """Of a socket."""
         host, _, port = self.address.rpartition(":")

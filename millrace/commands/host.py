@@ -69,6 +69,7 @@ def reset(
 
     For a state that cannot be read any more, or another number of buckets. Hours that were complete keep
     what is published. Refused while the driver runs, and when Kafka no longer holds what the open hours need.
+    A stream of files counts everything anew from the files that are there.
     """
     from millrace import settings
     from millrace.catalog import CatalogError, load_catalog
@@ -77,7 +78,7 @@ def reset(
     from spark_apps.runtime.app import fold_of_app
     from spark_apps.runtime.errors import DriverError
     from spark_apps.runtime.kafka_source import TopicOffsets
-    from spark_apps.runtime.reset import reset_stream
+    from spark_apps.runtime.reset import read_again, reset_stream
 
     try:
         chosen = settings.load()
@@ -88,15 +89,14 @@ def reset(
         status = newest_status(store, name)
         if status is not None and not status.ended and _is_alive(status.pid):
             raise CatalogError(f"the driver of {name} is running (process {status.pid}); stop it first")
-        if spec.source.kind != "kafka":
-            raise CatalogError(f"{name} reads {spec.source}, which cannot be read again from where it was")
-        done = reset_stream(
-            store,
-            spec,
-            chosen.home / "streams" / name / "checkpoint",
-            TopicOffsets(chosen.kafka, spec.topic),
-            fold_of_app(spec).lookback,
-        )
+        if not spec.source.is_replayable:
+            raise CatalogError(f"{name} reads {spec.source}, which cannot be read again")
+        directory = chosen.home / "streams" / name / "checkpoint"
+        if spec.source.kind == "kafka":
+            topic = TopicOffsets(chosen.kafka, spec.topic)
+            done = reset_stream(store, spec, directory, topic, fold_of_app(spec).lookback)
+        else:
+            done = read_again(store, spec, directory)
     except (settings.SettingsError, CatalogError, StoreUnavailable, DriverError, ConnectionError) as error:
         typer.echo(f"millrace: {error}", err=True)
         raise typer.Exit(1) from None
@@ -105,7 +105,12 @@ def reset(
         if done.first_complete_hour
         else "from the beginning"
     )
-    typer.echo(f"{name}: generation {done.generation} counts {since}, reading from {done.starting_offsets}")
+    reading = (
+        f"from {done.starting_offsets}"
+        if done.starting_offsets
+        else f"all of {spec.source} that is there now"
+    )
+    typer.echo(f"{name}: generation {done.generation} counts {since}, reading {reading}")
     if done.old_checkpoint:
         typer.echo(f"the old checkpoint is kept at {done.old_checkpoint}")
     typer.echo("next: start the stream; `millrace status` shows it")

@@ -137,7 +137,7 @@ def tables(overview: Overview, now: datetime) -> list[RenderableType]:
             ago(stream.heartbeat_at, now),
             f"{stream.records:,}",
             f"{stream.facts:,}",
-            "" if stream.lag is None else f"{stream.lag:,}",
+            _waiting(stream),
             f"{stream.watermark:%Y-%m-%d %H:%M}" if stream.watermark else "",
             *([stream.error or ""] if with_errors else []),
         )
@@ -147,6 +147,12 @@ def tables(overview: Overview, now: datetime) -> list[RenderableType]:
     elif overview.streams:
         found.append(streams)
     return found
+
+
+def _waiting(stream: StreamLine) -> str:
+    if stream.lag is not None:
+        return f"{stream.lag:,}"
+    return "unknown" if stream.state == "running" else ""
 
 
 def ago(moment: datetime | None, now: datetime) -> str:

@@ -54,6 +54,14 @@ def fold_of_app(spec: StreamSpec) -> KeyedFold:
     return fold_of(spec)
 
 
+def app_names() -> list[str]:
+    """The streaming apps in spark_apps/: the modules that have a `fold_of`."""
+    here = Path(__file__).parent.parent
+    return sorted(
+        file.stem for file in here.glob("*.py") if "def fold_of(" in file.read_text(encoding="utf-8")
+    )
+
+
 def run_app(
     name: str, fold_of: Callable[[StreamSpec], KeyedFold], arguments: Sequence[str] | None = None
 ) -> int:

@@ -56,8 +56,10 @@ def open_checkpoint(store: ObjectStore, spec: StreamSpec, directory: Path) -> Ch
     """The checkpoint in `directory`, made when there is none. Raises BadConfiguration."""
     marker = directory / MARKER
     if not spec.source.is_replayable and directory.exists():
-        # Spark's log of what it planned to read from a socket means nothing to a new connection.
-        shutil.rmtree(directory)
+        # Spark's log of what it planned to read from a socket means nothing to a new connection. A life that
+        # committed nothing is gone on with: a server that is away for days must not use up the generations.
+        unused = Checkpoint(directory, 0).last_committed() is None
+        shutil.rmtree(directory / "spark" if unused else directory, ignore_errors=unused)
     if marker.exists():
         return _reopened(store, spec, directory, marker)
     if (directory / "spark").exists():
@@ -69,6 +71,11 @@ def open_checkpoint(store: ObjectStore, spec: StreamSpec, directory: Path) -> Ch
         raise BadConfiguration(
             f"catalog/streams.yaml: {spec.name}.buckets is {spec.buckets}, but the stream's state is in "
             f"{base.buckets}; set it back, or reset the stream (`millrace host reset {spec.name}`)"
+        )
+    if base is not None and spec.source.needs_its_checkpoint:
+        raise BadConfiguration(
+            f"{directory} is not there any more, and only it knew what had been read of {spec.source}: put it back, or "
+            f"`millrace host reset {spec.name}` reads everything that is there now and counts it anew"
         )
     known = known_generations(store, spec.lineage)
     parent = base.generation if base else (max(known) if known else None)

@@ -37,5 +37,9 @@ class JvmGone(DriverError):
     """The other half of this driver has died; the host starts both again."""
 
 
+class SourceClosed(DriverError):
+    """The other side of a source ended the connection, or never answered; the host starts the driver again."""
+
+
 class StopRequested(Exception):
     """Not an error: the driver was asked to stop before it began another micro-batch."""

@@ -27,6 +27,7 @@ from millrace.store import S3Store, StoreUnavailable, open_store
 from spark_apps.runtime.carried_state import PackRef, get_pack, put_pack
 from spark_apps.runtime.clock import SourceClock
 from spark_apps.runtime.keyed_fold import RECORDS, KeyedFold
+from spark_apps.runtime.records import ordered_records
 from spark_apps.runtime.rejected import write_rejected
 
 if TYPE_CHECKING:
@@ -93,13 +94,7 @@ def _run_task(task: BatchTask, batches: Iterable[pa.RecordBatch]) -> Iterator[pa
     received = [batch for batch in batches if batch.num_rows]
     if not received:
         return
-    records = pl.DataFrame(pl.from_arrow(pa.Table.from_batches(received)))
-    records = records.with_columns(pl.col("timestamp").dt.epoch("ms"))
-    if records["partition"].n_unique() > 1 or not records["offset"].is_sorted():
-        records = records.sort("partition", "offset", maintain_order=True)
-    if task.first_offset is not None:
-        numbers = pl.int_range(task.first_offset, task.first_offset + records.height, dtype=pl.Int64)
-        records = records.with_columns(offset=numbers)
+    records = ordered_records(pa.Table.from_batches(received), task.first_offset)
     parts = {(0,): records} if task.buckets == 1 else records.partition_by("bucket", as_dict=True)
     for (bucket,), part in sorted(parts.items(), key=lambda item: item[0]):
         try:

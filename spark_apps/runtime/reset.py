@@ -75,6 +75,19 @@ def reset_stream(
     return Reset(checkpoint.generation, first, offsets, old)
 
 
+def read_again(store: ObjectStore, spec: StreamSpec, directory: Path) -> Reset:
+    """Begin a new generation that reads a source of files or numbers from its beginning. No driver may be running.
+
+    Every hour is counted anew from what is there now: one whose files are gone in part would be counted in part.
+    """
+    old = _set_aside(directory)
+    parent = max(known_generations(store, spec.lineage), default=None)
+    checkpoint = new_checkpoint(
+        store, spec, directory, parent=parent, first_complete_hour=None, base=None, starting_offsets=None
+    )
+    return Reset(checkpoint.generation, None, {}, old)
+
+
 def _need(first: datetime | None, lookback: timedelta | None) -> str:
     if first is None or lookback is None:
         return "its beginning"

@@ -60,10 +60,11 @@ def batch_conf(scratch: Path) -> dict[str, str]:
 
 
 def _java_options(scratch: Path) -> str:
-    # The first compiler alone starts twice as fast, and the heavy work is outside the JVM.
+    # The first compiler alone starts twice as fast, and the heavy work is outside the JVM. Java 17 reads a socket
+    # in the encoding of the locale, which a service often has none of.
     return (
-        f"-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Dlog4j2.configurationFile=file:{LOG_CONFIG} "
-        f"-Djava.io.tmpdir={scratch}"
+        "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Dfile.encoding=UTF-8 "
+        f"-Dlog4j2.configurationFile=file:{LOG_CONFIG} -Djava.io.tmpdir={scratch}"
     )
 
 

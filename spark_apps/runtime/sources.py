@@ -14,6 +14,8 @@ from millrace.catalog import StreamSpec
 from millrace.settings import Settings
 from spark_apps.runtime.errors import BadConfiguration
 from spark_apps.runtime.kafka_source import TopicOffsets, check_still_held, read_topic, starting_offsets
+from spark_apps.runtime.numbered_source import NumberedSource, row_in_partition
+from spark_apps.runtime.socket_source import SocketSource
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -31,7 +33,24 @@ class StreamSource(Protocol):
         ...
 
     def read(self, spark: SparkSession, starting: Mapping[str, int] | None) -> DataFrame:
-        """key, value, partition, offset, timestamp; `starting`: from where, None: from the beginning."""
+        """A stream of key, value, partition, offset, timestamp; `starting`: from where, None: from the beginning."""
+        ...
+
+    def batch(self, records: DataFrame) -> DataFrame:
+        """The same of one micro-batch, with offsets by which it can be put in order."""
+        ...
+
+    def closed(self, spark: SparkSession, *, begun: bool) -> str | None:
+        """Why nothing more will come, in words; None while something may. `begun`: a micro-batch was done."""
+        ...
+
+    def refused(self, reason: str) -> str | None:
+        """What it means, in words, that the query ended before its first micro-batch; None when nothing special."""
+        ...
+
+    @property
+    def warning(self) -> str | None:
+        """What a person must know before relying on it."""
         ...
 
 
@@ -73,62 +92,53 @@ class KafkaSource:
         start = starting_offsets(self._spec.topic, self._partitions, starting)
         return read_topic(spark, self._spec, self._bootstrap, start)
 
+    def batch(self, records: DataFrame) -> DataFrame:
+        return records
 
-class _Numbered:
-    """A source without offsets; a driver goes on counting where the state stopped."""
+    def closed(self, spark: SparkSession, *, begun: bool) -> str | None:  # noqa: ARG002
+        return None
 
-    def __init__(self, spec: StreamSpec) -> None:
-        self._spec = spec
+    def refused(self, reason: str) -> str | None:  # noqa: ARG002
+        return None
 
-    def check(self, resumed: Mapping[str, int] | None) -> None:
-        """Nothing to check: where it goes on is not the state's business."""
-
-    def end_offsets(self) -> dict[str, int] | None:
+    @property
+    def warning(self) -> str | None:
         return None
 
 
-class SocketSource(_Numbered):
-    """Lines from a TCP server, such as `nc -lk 9999`. It cannot be read again: a crash loses what was on its way."""
+class FilesSource(NumberedSource):
+    """The lines of the files of a directory, a file per micro-batch, oldest first; their time is the file's.
+
+    A file belongs there whole: move it in, do not write it there. Names that begin with `_` or `.` are not read.
+    """
 
     def read(self, spark: SparkSession, starting: Mapping[str, int] | None) -> DataFrame:  # noqa: ARG002
-        host, port = self._spec.source.host_and_port
-        lines = (
-            spark.readStream.format("socket")
-            .option("host", host)
-            .option("port", port)
-            .option("includeTimestamp", "true")
-            .load()
-        )
-        return lines.selectExpr(
-            "CAST(NULL AS binary) AS key",
-            "CAST(value AS binary) AS value",
-            "0 AS partition",
-            "CAST(NULL AS bigint) AS offset",
-            "timestamp",
-        )
-
-
-class FilesSource(_Numbered):
-    """The lines of the files of a directory, a file per micro-batch, oldest first; their time is the file's."""
-
-    def read(self, spark: SparkSession, starting: Mapping[str, int] | None) -> DataFrame:  # noqa: ARG002
-        directory = Path(self._spec.source.address).expanduser()
+        directory = Path(self._spec.source.address).expanduser().absolute()
         if not directory.is_dir():
             raise BadConfiguration(
-                f"catalog/streams.yaml: {self._spec.name}.source: {directory} is not a directory"
+                f"{self._spec.name} reads {self._spec.source}: {directory} is not a directory"
             )
-        lines = spark.readStream.format("text").option("maxFilesPerTrigger", 1).load(str(directory))
+        lines = (
+            spark.readStream.format("text")
+            .option("maxFilesPerTrigger", 1)
+            # Else a file that is a week older than one that was read is passed over without a word.
+            .option("maxFileAge", "36500d")
+            .load(str(directory))
+        )
         return lines.selectExpr(
             "CAST(NULL AS binary) AS key",
             "CAST(value AS binary) AS value",
             "0 AS partition",
-            # Replaced by the record's number; a large file comes in blocks, and this keeps them in order.
-            "_metadata.file_block_start + monotonically_increasing_id() % 8589934592 AS offset",
+            "_metadata.file_block_start AS offset",
             "_metadata.file_modification_time AS timestamp",
         )
 
+    def batch(self, records: DataFrame) -> DataFrame:
+        # A large file comes in blocks, each with the byte at which it begins: more bytes than lines before it.
+        return records.withColumn("offset", records["offset"] + row_in_partition())
 
-class RateSource(_Numbered):
+
+class RateSource(NumberedSource):
     """So many numbered rows per micro-batch, the same on every run: for trying a transform out."""
 
     def read(self, spark: SparkSession, starting: Mapping[str, int] | None) -> DataFrame:  # noqa: ARG002

@@ -35,6 +35,7 @@ from spark_apps.runtime.errors import (
     JvmGone,
     PoisonedBatch,
     SinkUnavailable,
+    SourceClosed,
     StopRequested,
 )
 from spark_apps.runtime.keyed_fold import KeyedFold
@@ -44,7 +45,7 @@ from spark_apps.runtime.poison import FailureCount
 from spark_apps.runtime.progress import Progress
 from spark_apps.runtime.reporter import Reporter
 from spark_apps.runtime.session import start_session
-from spark_apps.runtime.sources import source_of
+from spark_apps.runtime.sources import StreamSource, source_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -136,6 +137,7 @@ class StreamDriver:
         if resumed is not None:
             check_readable(self._store, resumed, self._fold)
             self._progress.resumed(resumed.offsets)
+        self._warn(source, resumed)
         if last is not None:
             state.sweep(last)
         reporter.watch(source, checkpoint.generation)
@@ -145,13 +147,13 @@ class StreamDriver:
             records.writeStream.queryName(self._spec.name)
             .option("checkpointLocation", f"file://{checkpoint.spark_directory}")
             .trigger(processingTime=f"{int(self._spec.trigger.total_seconds() * 1000)} milliseconds")
-            .foreachBatch(self._committer(checkpoint, state, reporter, outputs))
+            .foreachBatch(self._committer(source, checkpoint, state, reporter, outputs))
             .start()
         )
         log.info("%s: running, generation %d", self._spec.name, checkpoint.generation)
         reporter.now("running")
         try:
-            self._attend(query, reporter)
+            self._attend(query, reporter, source, spark)
         except Py4JJavaError:
             raise
         except (Py4JError, ConnectionError) as error:  # no answer at all
@@ -161,10 +163,16 @@ class StreamDriver:
             ) from error
         self._close(spark)
 
-    def _attend(self, query: StreamingQuery, reporter: Reporter) -> None:
+    def _attend(
+        self, query: StreamingQuery, reporter: Reporter, source: StreamSource, spark: SparkSession
+    ) -> None:
         """Wait for the query to end, or for a reason to end it; then end it between two micro-batches."""
-        while query.isActive and not self._stopping.wait(LOOK_EVERY):
-            pass
+        closed = None
+        while query.isActive and not self._stopping.wait(LOOK_EVERY) and closed is None:
+            closed = source.closed(spark, begun=self._has_begun)
+        if closed is not None and not self._stopping.is_set():
+            query.processAllAvailable()
+            raise SourceClosed(f"{closed}; every line that had come is counted")
         if self._stopping.is_set():
             reporter.now("stopping")
             deadline = time.monotonic() + self._spec.stop_within.total_seconds()
@@ -175,14 +183,37 @@ class StreamDriver:
             return
         self._raise_failure()
         error = query.exception()
+        refused = source.refused(str(error).partition("\n")[0]) if not self._has_begun else None
+        if refused is not None:
+            raise SourceClosed(refused)
         raise RuntimeError(f"the query ended by itself: {error}")
+
+    @property
+    def _has_begun(self) -> bool:
+        return bool(self._progress.snapshot()["batches"])
+
+    def _warn(self, source: StreamSource, resumed: Manifest | None) -> None:
+        if source.warning is None:
+            return
+        log.warning("%s: %s", self._spec.name, source.warning)
+        if resumed is not None:
+            log.warning(
+                "%s: goes on after %d records; what had come after them and was not counted is lost",
+                self._spec.name,
+                sum(resumed.offsets.values()),
+            )
 
     def _raise_failure(self) -> None:
         if self._failure is not None and not isinstance(self._failure, StopRequested):
             raise self._failure
 
     def _committer(
-        self, checkpoint: Checkpoint, state: CarriedState, reporter: Reporter, outputs: Outputs
+        self,
+        source: StreamSource,
+        checkpoint: Checkpoint,
+        state: CarriedState,
+        reporter: Reporter,
+        outputs: Outputs,
     ) -> Callable[[DataFrame, int], None]:
         failures = FailureCount(self._home / "failing-batch.json")
 
@@ -191,7 +222,8 @@ class StreamDriver:
                 self._failure = StopRequested()
                 raise self._failure
             try:
-                self._patiently(lambda: self._commit_batch(records, batch, checkpoint, state, outputs))
+                ordered = source.batch(records)
+                self._patiently(lambda: self._commit_batch(ordered, batch, checkpoint, state, outputs))
                 if self._progress.snapshot()["batches"] == 1:
                     reporter.nudge()
                 failures.clear()

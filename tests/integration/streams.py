@@ -150,7 +150,8 @@ def make_stream(
     for file, content in files.items():
         (catalog_dir / f"{file}.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     catalog = load_catalog(catalog_dir)
-    ensure_topics(kafka, catalog.topics)
+    if topics:
+        ensure_topics(kafka, catalog.topics)
     return StreamUnderTest(name, settings, kafka, catalog_dir, catalog)
 
 

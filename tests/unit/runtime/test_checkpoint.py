@@ -1,16 +1,19 @@
 import json
+import shutil
 import struct
 from pathlib import Path
 
 import pytest
 
 from millrace.catalog import StreamSpec
+from millrace.endpoints import Source
 from millrace.publish.generations import create_generation, known_generations, read_generation
 from millrace.store import MemoryStore
 from spark_apps.runtime.carried_state import CarriedState, Manifest, put_pack
 from spark_apps.runtime.checkpoint import check_readable, open_checkpoint
 from spark_apps.runtime.errors import BadConfiguration
 from spark_apps.runtime.kafka_source import check_still_held, starting_offsets
+from spark_apps.runtime.reset import read_again
 from spark_apps.transforms.station_fold import StationFold
 from spark_apps.transforms.stations import StationRules, StationState
 
@@ -93,3 +96,33 @@ def test_kafka_must_still_hold_what_comes_next(held: dict[str, tuple[int, int]],
 def test_a_partition_that_was_never_read_is_read_from_its_beginning() -> None:
     assert starting_offsets("t", 2, None) == "earliest"
     assert json.loads(starting_offsets("t", 2, {"0": 42})) == {"t": {"0": 42, "1": -2}}
+
+
+def test_a_server_that_is_away_for_days_uses_up_no_generations(tmp_path: Path) -> None:
+    store = MemoryStore()
+    spec = SPEC.model_copy(update={"source": Source("socket", "127.0.0.1:9999")})
+    for _ in range(3):
+        opened = open_checkpoint(store, spec, tmp_path / "c")
+        assert opened.generation == 1
+        assert not opened.spark_directory.exists(), "what was planned for another connection means nothing"
+        (opened.spark_directory / "offsets").mkdir(parents=True)
+        (opened.spark_directory / "offsets" / "0").touch()
+    manifest = committed(store)
+    (opened.spark_directory / "commits").mkdir()
+    (opened.spark_directory / "commits" / "6").touch()
+    after = open_checkpoint(store, spec, tmp_path / "c")
+    assert (after.generation, after.base) == (2, manifest)
+    assert not after.spark_directory.exists()
+
+
+def test_a_stream_of_files_without_its_checkpoint_is_refused_until_it_is_reset(tmp_path: Path) -> None:
+    store = MemoryStore()
+    spec = SPEC.model_copy(update={"source": Source("files", "/in")})
+    open_checkpoint(store, spec, tmp_path / "c")
+    committed(store)
+    shutil.rmtree(tmp_path / "c")
+    with pytest.raises(BadConfiguration, match="only it knew what had been read of files:///in"):
+        open_checkpoint(store, spec, tmp_path / "c")
+    assert read_again(store, spec, tmp_path / "c").generation == 2
+    opened = open_checkpoint(store, spec, tmp_path / "c")
+    assert (opened.generation, opened.base, opened.first_complete_hour) == (2, None, None)
