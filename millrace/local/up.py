@@ -27,7 +27,7 @@ from millrace.local.progress import Steps
 from millrace.local.stack import Cancelled, Stack
 from millrace.local.supervisor import Supervisor
 
-CATCH_UP_PATIENCE = 45
+CATCH_UP_PATIENCE = 90
 """Seconds that are worth waiting for a full day of hours; the hourly run of the compaction gets them anyway."""
 
 
