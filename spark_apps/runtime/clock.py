@@ -87,6 +87,14 @@ def as_datetime(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, tz=UTC)
 
 
+def as_text(milliseconds: int | None) -> str | None:
+    """Epoch milliseconds as ISO 8601 in UTC, such as 2026-03-01T22:30:00.250Z."""
+    if milliseconds is None:
+        return None
+    moment = datetime(1970, 1, 1) + timedelta(milliseconds=milliseconds)
+    return f"{moment.isoformat(timespec='milliseconds')}Z"
+
+
 def newest_clocks(
     before: Mapping[str, SourceClock], after: Mapping[str, SourceClock]
 ) -> dict[str, SourceClock]:

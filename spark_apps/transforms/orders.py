@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from spark_apps.transforms.event_time import HOUR, REJECTED, advance, judge, sources_schema
+from spark_apps.transforms.repeats import without_repeats
 
 TOP = 5
 STOCKS_WINDOW = 3600
@@ -125,19 +126,12 @@ def _without_repeats(
     seen: pl.DataFrame, orders: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """The orders that are new, all that are known now, and the orders that contradict a known one."""
-    marked = orders.with_columns(mark=_mark(orders))
-    known = marked.join(seen.select(*IDENTITY, known="mark"), on=IDENTITY, how="left", maintain_order="left")
-    first = pl.col("mark").first().over(IDENTITY)
-    known = known.with_columns(
-        known=pl.coalesce("known", first),
-        is_fresh=pl.col("known").is_null() & pl.struct(IDENTITY).is_first_distinct(),
-    )
-    fresh = known.filter("is_fresh")
-    conflicts = known.filter(pl.col("mark") != pl.col("known")).with_columns(
+    fresh, seen, conflicts = without_repeats(seen, orders.with_columns(mark=_mark(orders)), IDENTITY)
+    told = conflicts.with_columns(
         reason=pl.lit("conflicting_id"),
         detail=pl.format("another order {} of that second came before it; that one counts", "order_id"),
     )
-    return fresh.select(orders.columns), pl.concat([seen, fresh.select(list(SEEN))]), conflicts
+    return fresh.drop("mark"), seen, told
 
 
 def _mark(orders: pl.DataFrame) -> pl.Series:

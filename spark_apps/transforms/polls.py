@@ -102,6 +102,8 @@ def diagnose(value: bytes | None) -> tuple[str, str]:
         envelope = json.loads(value)
     except ValueError as error:
         return "not_json", str(error)
+    except RecursionError:
+        return "not_json", "nested too deeply"
     if not isinstance(envelope, dict):
         return "not_an_envelope", f"a JSON {type(envelope).__name__}, not an object"
     if envelope.get("schema") != SCHEMA_VERSION:

@@ -136,3 +136,7 @@ def test_a_lone_null_does_not_end_the_process(value: bytes) -> None:
     """Arrow's JSON reader does not survive it; all of a batch may be nothing else."""
     assert len(parsed(value)[1]) == 1
     assert len(parsed(value, value, value)[1]) == 3
+
+
+def test_brackets_within_brackets_are_told_and_do_not_end_the_batch() -> None:
+    assert parsed(b'{"x":' + 5000 * b"[") == ([], [(0, "not_json")])

@@ -1,0 +1,66 @@
+"""Posts -> Kafka -> driver -> top of the newest window and facts -> compaction, against a plain recount."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from millrace.control import exit_codes
+from millrace.control.live import read_live
+from millrace.settings import Settings
+from millrace.store import open_store
+from spark_apps.runtime.clock import as_text
+from tests.conftest import wait_until
+from tests.integration.crowd import as_arrived, killed_twice, posts_of_a_crowd
+from tests.integration.streams import compact, make_stream, published_rows, rejected_rows
+from tests.oracles.posts import posts_of, tags_by_hour, top_tags
+
+pytestmark = pytest.mark.stack
+WINDOW, SLIDE = 900_000, 2_000
+
+
+def test_killed_twice_with_repeats_and_garbage_it_is_exact(
+    tmp_path: Path, store_settings: Settings, kafka: str
+) -> None:
+    options = {"window": "15min", "slide": "2s", "top": 3}
+    stream = make_stream(
+        tmp_path, store_settings, kafka, "trending_hashtags", max_messages_per_batch=50, options=options
+    )
+    made = posts_of_a_crowd(1, 500)
+    killed_twice(stream, made, random.Random(1))
+    book = posts_of(as_arrived(made), late_by=600)
+    store = open_store(stream.settings)
+    with stream.driver() as process:
+        stream.wait_for_offset(len(made), process)
+        compact(stream)
+        wait_until(
+            lambda: (
+                (view := read_live(store, stream.name)) is not None
+                and view.content["as_of"] == as_text(book.newest_at)
+            ),
+            30,
+            "the live view of the last batch",
+        )
+        process.terminate()
+        assert process.wait(120) == exit_codes.STOPPED
+    rows, states = published_rows(stream)
+    assert {
+        (row["source"], row["tag"], int(row["window_start"].timestamp()) // 3600): (row["posts"], row["uses"])
+        for row in rows
+    } == tags_by_hour(book)
+    assert len(rows) == len(tags_by_hour(book))
+    assert states == {"final"}
+    found = rejected_rows(stream)
+    assert [row["offset"] for row in sorted(found, key=lambda row: row["offset"])] == [
+        number for number, _ in sorted(book.rejected)
+    ]
+    assert {reason for _, reason in book.rejected} >= {"too_late", "conflicting_id", "malformed"}
+    view = read_live(store, stream.name)
+    assert view is not None
+    assert view.driver_epoch == 3
+    end = (book.newest_at or 0) // SLIDE * SLIDE
+    top = top_tags(book, end=end, window=WINDOW, at_most=3)
+    assert len(top) == 3
+    assert [(row["tag"], row["count"]) for row in view.content["top"]] == top
