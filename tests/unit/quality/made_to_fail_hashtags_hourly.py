@@ -61,3 +61,7 @@ MADE_TO_FAIL: dict[str, list[tuple[Hour, dict[str, Any] | None]]] = {
     "posts_plausible": [(with_row(posts=10_000_001, uses=10_000_001), {"posts": 10_000_001})],
     "tags_are_short": [(with_row(tag="#" + 141 * "t"), {"tag": "#" + 141 * "t"})],
 }
+
+
+def good_hour() -> Hour:
+    return hour(good())
