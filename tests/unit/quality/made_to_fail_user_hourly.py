@@ -69,3 +69,7 @@ MADE_TO_FAIL: dict[str, list[tuple[Hour, dict[str, Any] | None]]] = {
     ],
     "nobody_posts_every_second": [(with_row(requests=3601), {"requests": 3601})],
 }
+
+
+def good_hour() -> Hour:
+    return hour(good())
