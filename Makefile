@@ -3,7 +3,7 @@
 MILLRACE := .venv/bin/millrace
 PYTHON_DIRS := millrace spark_apps dags plugins tests bench
 
-.PHONY: help install up down status logs clean test test-dags simulate check lock
+.PHONY: help install up down status logs clean test test-dags simulate soak check lock
 
 help: ## this text
 	@echo "Millrace: long-lived Spark streams as first-class citizens of Airflow"
@@ -38,6 +38,9 @@ test-dags: ## the tests of the DAGs: no Java, no Kafka, no S3
 simulate: ## N=20000 seeded schedules of the publish protocol, from SEED=0; N=1 tells one whole
 	@bin/install --python-only
 	@.venv/bin/python -m tests.simulation.run --schedules $(or $(N),20000) --seed $(or $(SEED),0)
+
+soak: install ## the whole demo for MINUTES=30: flat memory, green shifts
+	@.venv/bin/python -m bench.soak --minutes $(or $(MINUTES),30)
 
 check: ## format, lint and types
 	@bin/install --python-only
