@@ -42,17 +42,35 @@ class Chart:
         return self.span == other.span and counts == [(bar.label, bar.count) for bar in other.bars]
 
 
-def hashtag_chart(content: Mapping[str, Any], before: Chart | None = None) -> Chart:
-    """The chart of `live/trending_hashtags.json`'s content (docs/schemas.md). Raises NotATop."""
-    try:
-        counts = [(str(row["tag"]), int(row["count"])) for row in content["top"]]
-        window, end = content["window"], content["window_end"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise NotATop(f"the live view is not one of hashtags: {error!r} is missing or wrong in it") from None
-    was = {bar.label: place for place, bar in enumerate(before.bars)} if before is not None else None
-    bars = tuple(Bar(tag, count, _move(was, tag, place)) for place, (tag, count) in enumerate(counts))
-    span = f"{window} up to {_moment(str(end))}" if end is not None else ""
-    return Chart("Trending hashtags", span, bars, places=max(10, len(bars)))
+@dataclass(frozen=True)
+class Ranking:
+    """Which list of a stream's live view is drawn: its name, and the names in its rows (docs/schemas.md)."""
+
+    stream: str
+    title: str
+    rows: str
+    label: str
+    count: str
+
+    def chart(self, content: Mapping[str, Any], before: Chart | None = None) -> Chart:
+        """The chart of a view's content. Raises NotATop."""
+        try:
+            counts = [(str(row[self.label]), int(row[self.count])) for row in content[self.rows]]
+            window, end = content["window"], content["window_end"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise NotATop(
+                f"the live view is not one of {self.stream}: {error!r} is missing or wrong in it"
+            ) from None
+        was = {bar.label: place for place, bar in enumerate(before.bars)} if before is not None else None
+        bars = tuple(
+            Bar(label, count, _move(was, label, place)) for place, (label, count) in enumerate(counts)
+        )
+        span = f"{window} up to {_moment(str(end))}" if end is not None else ""
+        return Chart(self.title, span, bars, places=max(10, len(bars)))
+
+
+HASHTAGS = Ranking("trending_hashtags", "Trending hashtags", rows="top", label="tag", count="count")
+USERS = Ranking("user_activity", "Most active users", rows="most_active", label="user_id", count="requests")
 
 
 def printable(label: str) -> str:

@@ -50,9 +50,13 @@ def condition_of(
         )
         return Condition("down", words, usable)
     if not usable:
-        words = f"{stream.stream} runs, but no post has come yet: `{feed}` sends some"
+        words = f"{stream.stream} runs, but nothing has come yet: {_ask(command, feed)}"
         return Condition("waiting", words, False)
     if age > OLD_AFTER:
-        words = f"no post has come for {in_words(age)}; this is what was trending then. `{feed}` sends some"
+        words = f"nothing has come for {in_words(age)}, this is how it was then: {_ask(command, feed)}"
         return Condition("quiet", words, True)
     return Condition("live", "", True)
+
+
+def _ask(command: str, feed: str) -> str:
+    return f"does `{command} status` show its feed? `{feed}` runs it by hand"

@@ -51,7 +51,7 @@ def html(chart: Chart, *, again_after: float | None = None) -> str:
     svg = _drawn(chart, "svg", fonts=fonts, missing=set(), text_as="none").decode()
     svg = svg[svg.index("<svg") :]
     refresh = f'<meta http-equiv="refresh" content="{again_after:g}">\n' if again_after is not None else ""
-    words = "; ".join(f"{bar.label} {bar.count:,}" for bar in chart.bars) or "no hashtags"
+    words = "; ".join(f"{bar.label} {bar.count:,}" for bar in chart.bars) or "nothing"
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -125,7 +125,7 @@ def _figure(chart: Chart, missing: set[str]) -> Figure:
             fontsize=13, fontweight=weight, annotation_clip=False,
         )  # fmt: skip
     if not chart.bars:
-        figure.text(0.5, 0.45, "no hashtags in this window", fontsize=14, color=FAINT, ha="center")
+        figure.text(0.5, 0.45, "nothing in this window", fontsize=14, color=FAINT, ha="center")
     return figure
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -17,11 +15,9 @@ from millrace.control.live import LiveView, live_key
 from millrace.control.view import read_view
 from millrace.store import NotFound, ObjectStore, StoreUnavailable
 from millrace.watch import picture
-from millrace.watch.bars import Chart
+from millrace.watch.bars import Chart, Ranking
 from millrace.watch.condition import Condition, condition_of
 from millrace.watch.terminal import BarChart
-
-ChartOf = Callable[[Mapping[str, Any], Chart | None], Chart]
 
 
 @dataclass
@@ -30,7 +26,7 @@ class Watch:
 
     store: ObjectStore
     stream: str
-    chart_of: ChartOf
+    ranking: Ranking
     command: str
     feed: str
     chart: Chart | None = None
@@ -48,7 +44,7 @@ class Watch:
             self.chart = None
         else:
             live, age = parse(LiveView, found.body, key), found.server_date - found.last_modified
-            after = self.chart_of(live.content, before)
+            after = self.ranking.chart(live.content, before)
             # Several looks may see the same: what moved is told until it moves again.
             if before is None or not after.says_the_same(before):
                 self.chart = after

@@ -16,7 +16,7 @@ from millrace.control.live import LiveView, live_key
 from millrace.control.status import write_status
 from millrace.store import MemoryStore, StoreUnavailable
 from millrace.watch import picture, show
-from millrace.watch.bars import Bar, Chart, NotATop, hashtag_chart
+from millrace.watch.bars import HASHTAGS, USERS, Bar, Chart, NotATop
 from millrace.watch.condition import Condition
 from millrace.watch.show import Pictures, Watch
 from millrace.watch.terminal import BarChart
@@ -44,7 +44,7 @@ class Stage:
     def __init__(self) -> None:
         self.store = MemoryStore()
         self.store.now = NOW
-        self.watch = Watch(self.store, NAME, hashtag_chart, "millrace", feed="millrace feed posts demo")
+        self.watch = Watch(self.store, NAME, HASHTAGS, "millrace", feed="millrace feed run posts_demo")
 
     def driver(self, state: str = "running", **changes) -> None:
         write_status(self.store, status(state, stream=NAME, **changes).status)
@@ -57,10 +57,10 @@ class Stage:
 
 
 def test_a_chart_says_what_moved_since_the_one_before():
-    first = hashtag_chart(content())
+    first = HASHTAGS.chart(content())
     assert (first.title, first.span) == ("Trending hashtags", "20s up to 2026-03-01 22:30:00 UTC")
     assert {bar.move for bar in first.bars} == {"same"}
-    second = hashtag_chart(content({"#서울": 70, "#snow": 50, "#rain": 40, "#seoul": 3}), first)
+    second = HASHTAGS.chart(content({"#서울": 70, "#snow": 50, "#rain": 40, "#seoul": 3}), first)
     assert second.bars == (
         Bar("#서울", 70, "up"),
         Bar("#snow", 50, "new"),
@@ -69,17 +69,24 @@ def test_a_chart_says_what_moved_since_the_one_before():
     )
 
 
+def test_users_are_a_chart_too():
+    rows = [{"source": "demo", "user_id": "ann", "requests": 3, "total": 9, "mood": 0.1}]
+    chart = USERS.chart({"window": "1min", "window_end": "2026-03-01T22:30:00.500Z", "most_active": rows})
+    assert (chart.title, chart.bars) == ("Most active users", (Bar("ann", 3),))
+    assert chart.span == "1min up to 2026-03-01 22:30:00.500 UTC"
+
+
 @pytest.mark.parametrize(
     "wrong", [{"top": [{"tag": "#a"}]}, {"top": None}, {"top": [{"tag": "#a", "count": "many"}]}]
 )
 def test_a_view_of_something_else_is_told(wrong):
-    with pytest.raises(NotATop, match="not one of hashtags"):
-        hashtag_chart(content(**wrong))
+    with pytest.raises(NotATop, match="not one of trending_hashtags"):
+        HASHTAGS.chart(content(**wrong))
 
 
 @pytest.mark.parametrize("width", [30, 50, 80, 300])
 def test_in_a_terminal_bars_are_as_long_as_their_counts_and_lines_as_wide_as_it(width):
-    title, *lines, last = printed(hashtag_chart(content()), width=width)
+    title, *lines, last = printed(HASHTAGS.chart(content()), width=width)
     assert title.startswith("Trending hashtags")
     if width < 60:
         lines = lines[1:]  # the title takes two
@@ -94,13 +101,13 @@ def test_in_a_terminal_bars_are_as_long_as_their_counts_and_lines_as_wide_as_it(
 
 
 def test_what_would_disturb_a_terminal_is_not_printed():
-    lines = printed(hashtag_chart(content({"#\x1b[31mred\n": 2, "#[bold]x[/bold]": 1})))
+    lines = printed(HASHTAGS.chart(content({"#\x1b[31mred\n": 2, "#[bold]x[/bold]": 1})))
     assert "#\N{REPLACEMENT CHARACTER}[31mred\N{REPLACEMENT CHARACTER}" in lines[1]
     assert "#[bold]x[/bold]" in lines[2]
 
 
 def test_a_png_has_a_bar_for_each_count_and_code_points_for_what_no_font_has():
-    chart = hashtag_chart(content({"#seoul": 100, "#a$b$": 50, "#\N{EGYPTIAN HIEROGLYPH A001}": 25}))
+    chart = HASHTAGS.chart(content({"#seoul": 100, "#a$b$": 50, "#\N{EGYPTIAN HIEROGLYPH A001}": 25}))
     body, missing = picture.png(chart)
     image = Image.open(io.BytesIO(body)).convert("RGB")
     assert image.size == (1440, 810)
@@ -115,7 +122,7 @@ def test_a_png_has_a_bar_for_each_count_and_code_points_for_what_no_font_has():
 
 
 def test_a_page_holds_the_picture_with_its_text_as_text_and_nothing_from_elsewhere():
-    chart = hashtag_chart(content({"#<b>&": 3, "#서울": 2, "#$x$": 1}))
+    chart = HASHTAGS.chart(content({"#<b>&": 3, "#서울": 2, "#$x$": 1}))
     page = picture.html(chart, again_after=2)
     assert '<meta http-equiv="refresh" content="2">' in page
     assert "refresh" not in picture.html(chart)
@@ -128,9 +135,9 @@ def test_a_page_holds_the_picture_with_its_text_as_text_and_nothing_from_elsewhe
 
 
 def test_an_empty_window_has_a_picture_too():
-    chart = hashtag_chart(content({}))
+    chart = HASHTAGS.chart(content({}))
     assert Image.open(io.BytesIO(picture.png(chart)[0])).size == (1440, 810)
-    assert "no hashtags in this window" in picture.html(chart)
+    assert "nothing in this window" in picture.html(chart)
 
 
 def test_a_file_is_replaced_at_once(tmp_path):
@@ -150,7 +157,7 @@ def test_from_nothing_to_live_to_old_to_down_it_says_what_is_the_matter_and_what
     stage.driver()
     condition, _ = stage.watch.look()
     assert (condition.state, condition.usable) == ("waiting", False)
-    assert "`millrace feed posts demo` sends some" in condition.words
+    assert "does `millrace status` show its feed? `millrace feed run posts_demo` runs it" in condition.words
     stage.view(end=None, counts={})
     assert stage.watch.look()[0].state == "waiting"
     stage.view()
@@ -160,7 +167,7 @@ def test_from_nothing_to_live_to_old_to_down_it_says_what_is_the_matter_and_what
     stage.driver()
     condition, changed = stage.watch.look()
     assert (condition.state, condition.usable, changed) == ("quiet", True, False)
-    assert condition.words.startswith("no post has come for 16 s; this is what was trending then.")
+    assert condition.words.startswith("nothing has come for 16 s, this is how it was then: does")
     stage.store.now += timedelta(minutes=10)
     condition, _ = stage.watch.look()
     assert (condition.state, condition.usable) == ("down", True)
