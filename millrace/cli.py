@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from millrace.commands import aggregate, check, feed, host, prune, read, run, stack
+from millrace.commands import aggregate, check, feed, host, prune, read, run, stack, watch
 
 app = typer.Typer(
     help="Long-lived Spark streams as first-class citizens of Airflow.",
@@ -23,6 +23,7 @@ app.add_typer(host.app, name="host")
 app.command()(read.read)
 app.command()(run.run)
 app.command()(prune.prune)
+app.add_typer(watch.app, name="watch")
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from millrace.store import open_store
 from spark_apps.runtime.clock import as_text
 from tests.conftest import wait_until
 from tests.integration.crowd import as_arrived, killed_twice, posts_of_a_crowd
+from tests.integration.millrace_command import millrace
 from tests.integration.streams import compact, make_stream, published_rows, rejected_rows
 from tests.oracles.posts import posts_of, tags_by_hour, top_tags
 
@@ -64,3 +65,11 @@ def test_killed_twice_with_repeats_and_garbage_it_is_exact(
     top = top_tags(book, end=end, window=WINDOW, at_most=3)
     assert len(top) == 3
     assert [(row["tag"], row["count"]) for row in view.content["top"]] == top
+    watched = millrace(
+        stream.settings, stream.catalog_dir, "watch", "hashtags", "--once", "--png", str(tmp_path / "top.png")
+    )
+    assert watched.returncode == 0, watched.stderr
+    shown = [line.split() for line in watched.stdout.splitlines()[1:4]]
+    assert [(words[0], int(words[-1])) for words in shown] == top
+    assert "trending_hashtags is stopped" in watched.stdout
+    assert (tmp_path / "top.png").read_bytes().startswith(b"\x89PNG")

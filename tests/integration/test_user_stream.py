@@ -14,6 +14,7 @@ from millrace.store import open_store
 from spark_apps.runtime.clock import as_text
 from tests.conftest import wait_until
 from tests.integration.crowd import as_arrived, killed_twice, posts_of_a_crowd
+from tests.integration.millrace_command import millrace
 from tests.integration.streams import compact, make_stream, published_rows, rejected_rows
 from tests.oracles.posts import posts_of
 from tests.oracles.users import felt_by, lists_of, users_by_hour
@@ -69,4 +70,9 @@ def test_killed_twice_with_repeats_and_garbage_it_is_exact(
     assert len(active) == len(moved) == 5
     shown = (view.content["most_active"], view.content["top_movers"], view.content["users"])
     assert shown == (active, moved, count)
+    watched = millrace(stream.settings, stream.catalog_dir, "watch", "users", "--once")
+    assert watched.returncode == 0, watched.stderr
+    assert [line.split()[0] for line in watched.stdout.splitlines()[1:6]] == [
+        row["user_id"] for row in active
+    ]
     assert sum(known.requests for known in users.values()) < len(felt), "somebody came back after the expiry"
