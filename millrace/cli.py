@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from millrace.commands import aggregate, check, feed, host, prune, read, run, stack, watch
+from millrace.commands import aggregate, check, feed, host, new, prune, read, run, stack, watch
 
 app = typer.Typer(
     help="Long-lived Spark streams as first-class citizens of Airflow.",
@@ -20,6 +20,7 @@ app.command()(check.check)
 app.add_typer(feed.app, name="feed")
 app.add_typer(aggregate.app, name="aggregate")
 app.add_typer(host.app, name="host")
+app.add_typer(new.app, name="new")
 app.command()(read.read)
 app.command()(run.run)
 app.command()(prune.prune)

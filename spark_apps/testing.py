@@ -7,7 +7,7 @@ each number stands for one of the queued batches: the same on every run, with an
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -39,28 +39,45 @@ def queued(
     return numbers.select(F.explode(lines).alias("value"), "timestamp")
 
 
-def results(
-    frame: DataFrame, batches: int, *, mode: str = "append", timeout: float = 120.0
-) -> list[list[Row]]:
-    """Run a query over a queued stream: the rows that each of the first micro-batches gives. `timeout` in seconds.
+def first_batches(
+    frame: DataFrame,
+    batches: int,
+    each: Callable[[DataFrame, int], object],
+    *,
+    mode: str = "append",
+    timeout: float = 120.0,
+) -> None:
+    """Run a query over a queued stream: `each` gets the rows and the number of its first micro-batches.
 
-    `mode`: append, update or complete, as of any Spark query. Raises what the query raises, and TimeoutError.
+    `mode`: append, update or complete, as of any Spark query. `timeout` in seconds. Raises what the query raises,
+    and TimeoutError.
     """
-    found: dict[int, list[Row]] = {}
+    done: set[int] = set()
 
-    def keep(rows: DataFrame, batch: int) -> None:
+    def take(rows: DataFrame, batch: int) -> None:
         if batch < batches:
-            found[batch] = rows.collect()
+            each(rows, batch)
+            done.add(batch)
 
-    query = frame.writeStream.outputMode(mode).foreachBatch(keep).start()
+    query = frame.writeStream.outputMode(mode).foreachBatch(take).start()
     deadline = time.monotonic() + timeout
     try:
-        while len(found) < batches:
+        while len(done) < batches:
             if not query.isActive and (error := query.exception()) is not None:
                 raise error
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{len(found)} of {batches} micro-batches within {timeout:g} s")
+                raise TimeoutError(f"{len(done)} of {batches} micro-batches within {timeout:g} s")
             time.sleep(0.02)
     finally:
         query.stop()
+
+
+def results(frame: DataFrame, batches: int, *, mode: str = "append") -> list[list[Row]]:
+    """The rows that each of the first micro-batches of a query gives; see `first_batches`."""
+    found: dict[int, list[Row]] = {}
+
+    def keep(rows: DataFrame, batch: int) -> None:
+        found[batch] = rows.collect()
+
+    first_batches(frame, batches, keep, mode=mode)
     return [found[batch] for batch in range(batches)]

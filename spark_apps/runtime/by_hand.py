@@ -120,7 +120,8 @@ class HandRun:
 
     def _fold_batch(self, records: DataFrame, batch: int) -> None:
         first = self._done.records if self._spec.source.kind != "kafka" else None
-        frame = ordered_records(self._source.batch(records).select(*RECORDS).toArrow(), first)
+        table = self._source.batch(records).select(*RECORDS).toArrow()
+        frame = ordered_records(table, self._source.order, first)
         self._done.batches += 1
         if frame.is_empty():
             return

@@ -27,7 +27,7 @@ from millrace.store import S3Store, StoreUnavailable, open_store
 from spark_apps.runtime.carried_state import PackRef, get_pack, put_pack
 from spark_apps.runtime.clock import SourceClock
 from spark_apps.runtime.keyed_fold import RECORDS, KeyedFold
-from spark_apps.runtime.records import ordered_records
+from spark_apps.runtime.records import IN_KAFKA, ordered_records
 from spark_apps.runtime.rejected import write_rejected
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ class BatchTask:
     first_complete_hour: datetime | None = None
     first_offset: int | None = None
     """For sources without offsets: the number of the batch's first record."""
+    order: tuple[str, ...] = IN_KAFKA
+    """The columns by which the records are in the order in which they came."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def _run_task(task: BatchTask, batches: Iterable[pa.RecordBatch]) -> Iterator[pa
     received = [batch for batch in batches if batch.num_rows]
     if not received:
         return
-    records = ordered_records(pa.Table.from_batches(received), task.first_offset)
+    records = ordered_records(pa.Table.from_batches(received), task.order, task.first_offset)
     parts = {(0,): records} if task.buckets == 1 else records.partition_by("bucket", as_dict=True)
     for (bucket,), part in sorted(parts.items(), key=lambda item: item[0]):
         try:

@@ -17,6 +17,8 @@ ROW_BITS = 33
 class NumberedSource:
     """A source without offsets; a driver goes on counting where the state stopped."""
 
+    order: tuple[str, ...] = ("offset",)
+
     def __init__(self, spec: StreamSpec) -> None:
         self._spec = spec
 

@@ -15,6 +15,7 @@ from millrace.settings import Settings
 from spark_apps.runtime.errors import BadConfiguration
 from spark_apps.runtime.kafka_source import TopicOffsets, check_still_held, read_topic, starting_offsets
 from spark_apps.runtime.numbered_source import NumberedSource, row_in_partition
+from spark_apps.runtime.records import IN_KAFKA
 from spark_apps.runtime.socket_source import SocketSource
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
 
 class StreamSource(Protocol):
-    """Where the records of a driver's query come from."""
+    """Where the records of a driver's query come from. `order`: the columns by which they are in order."""
+
+    order: tuple[str, ...]
 
     def check(self, resumed: Mapping[str, int] | None) -> None:
         """Raises BadConfiguration when the source cannot go on from these offsets."""
@@ -70,6 +73,8 @@ def source_of(spec: StreamSpec, settings: Settings) -> StreamSource:
 class KafkaSource:
     """A topic. Its number of partitions is asked once: it is fixed."""
 
+    order: tuple[str, ...] = IN_KAFKA
+
     def __init__(self, spec: StreamSpec, bootstrap: str) -> None:
         self._spec, self._bootstrap = spec, bootstrap
         self._offsets = TopicOffsets(bootstrap, spec.topic)
@@ -109,8 +114,12 @@ class KafkaSource:
 class FilesSource(NumberedSource):
     """The lines of the files of a directory, a file per micro-batch, oldest first; their time is the file's.
 
-    A file belongs there whole: move it in, do not write it there. Names that begin with `_` or `.` are not read.
+    Their key is the file's address. A file belongs there whole: move it in, do not write it there. Names that begin
+    with `_` or `.` are not read.
     """
+
+    # After a crash that hit the moment of planning, Spark puts two files into one micro-batch.
+    order: tuple[str, ...] = ("timestamp", "key", "offset")
 
     def read(self, spark: SparkSession, starting: Mapping[str, int] | None) -> DataFrame:  # noqa: ARG002
         directory = Path(self._spec.source.address).expanduser().absolute()
@@ -126,7 +135,7 @@ class FilesSource(NumberedSource):
             .load(str(directory))
         )
         return lines.selectExpr(
-            "CAST(NULL AS binary) AS key",
+            "CAST(_metadata.file_path AS binary) AS key",
             "CAST(value AS binary) AS value",
             "0 AS partition",
             "_metadata.file_block_start AS offset",

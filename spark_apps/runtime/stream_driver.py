@@ -222,8 +222,9 @@ class StreamDriver:
                 self._failure = StopRequested()
                 raise self._failure
             try:
-                ordered = source.batch(records)
-                self._patiently(lambda: self._commit_batch(ordered, batch, checkpoint, state, outputs))
+                self._patiently(
+                    lambda: self._commit_batch(source, records, batch, checkpoint, state, outputs)
+                )
                 if self._progress.snapshot()["batches"] == 1:
                     reporter.nudge()
                 failures.clear()
@@ -246,6 +247,7 @@ class StreamDriver:
 
     def _commit_batch(
         self,
+        source: StreamSource,
         records: DataFrame,
         batch: int,
         checkpoint: Checkpoint,
@@ -274,8 +276,9 @@ class StreamDriver:
             packs=before.packs if before else {},
             first_complete_hour=checkpoint.first_complete_hour,
             first_offset=_first_number(self._spec, before),
+            order=source.order,
         )
-        summaries = run_micro_batch(records, task)
+        summaries = run_micro_batch(source.batch(records), task)
         commit = next_commit(self._spec, checkpoint.generation, batch, before, summaries)
         outputs.send(summaries, generation=checkpoint.generation, batch=batch)
         if self._dataset is not None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from spark_apps.transforms.event_time import HOUR, REJECTED, advance, judge, sources_schema
+from spark_apps.transforms.hour_rows import add_to_hours
 from spark_apps.transforms.repeats import without_repeats
 
 TOP = 5
@@ -36,7 +37,6 @@ HOURS = {
     "buys": pl.Int64,
     "sells": pl.Int64,
 }
-SUMS = ["orders", "quantity", "amount", "buys", "sells"]
 
 
 def _empty(schema: dict[str, type[pl.DataType] | pl.DataType]) -> pl.DataFrame:
@@ -199,14 +199,4 @@ def _hours(hours: pl.DataFrame, fresh: pl.DataFrame) -> tuple[pl.DataFrame, pl.D
         )
         .select(list(HOURS))
     )
-    key = ["symbol", "hour"]
-    before = hours.select(*key, *(pl.col(name).alias(f"{name}_before") for name in SUMS))
-    changed = added.join(before, on=key, how="left").select(
-        *key,
-        *(
-            (pl.col(name) + pl.col(f"{name}_before").fill_null(0)).cast(HOURS[name]).alias(name)
-            for name in SUMS
-        ),
-    )
-    changed = changed.sort("hour", "symbol")
-    return pl.concat([hours.join(changed, on=key, how="anti"), changed]).sort("hour", "symbol"), changed
+    return add_to_hours(hours, added)

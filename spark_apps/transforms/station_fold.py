@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from spark_apps.runtime.keyed_fold import RECORDS, Folded
+from spark_apps.runtime.records import ordered_records
 from spark_apps.transforms.event_time import clocks, window_columns
 from spark_apps.transforms.polls import parse_polls
 from spark_apps.transforms.station_pack import pack, unpack
@@ -102,20 +103,10 @@ def movements(records: DataFrame, rules: StationRules) -> DataFrame:
 
     def history(table: pa.Table) -> pa.Table:
         fold = StationFold(rules)
-        facts = fold.fold(fold.empty(), ordered_records(table)).facts
+        facts = fold.fold(fold.empty(), ordered_records(table).select(list(RECORDS))).facts
         return facts.to_arrow().cast(_FACTS)
 
     return records.select(columns).groupBy("key").applyInArrow(history, HOURLY_SUMMARY)
-
-
-def ordered_records(table: pa.Table) -> pl.DataFrame:
-    """Spark's Kafka records as RECORDS, in order of partition and offset."""
-    frame = pl.DataFrame(pl.from_arrow(table))
-    return (
-        frame.with_columns(pl.col("timestamp").dt.epoch("ms"))
-        .select(list(RECORDS))
-        .sort("partition", "offset")
-    )
 
 
 def _time(seconds: pl.Expr) -> pl.Expr:

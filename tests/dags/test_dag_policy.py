@@ -76,3 +76,10 @@ def test_what_publishes_takes_turns(dags):
     assert dags["compact_hourly"].get_task("compact").pool == "publish"
     assert dags["compact_hourly"].get_task("fold_backlog").pool == "publish"
     assert dags["maintenance"].get_task("prune").pool == "publish"
+
+
+def test_a_stream_that_cannot_read_again_says_so_and_offers_the_bridge(dags):
+    docs = dags["stream__word_count"].doc_md
+    assert "cannot be read again" in docs
+    assert "`millrace feed lines 127.0.0.1:9999` brings the" in docs
+    assert "cannot be read again" not in dags["stream__station_hourly"].doc_md

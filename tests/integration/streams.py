@@ -78,14 +78,17 @@ class StreamUnderTest:
         assert producer.flush(30) == 0
 
     @contextmanager
-    def driver(self) -> Iterator[subprocess.Popen[bytes]]:
-        """A driver process for the length of a block; whatever is left of it is killed at the end."""
+    def driver(self, cwd: Path = PROJECT_ROOT, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A driver process for the length of a block; whatever is left of it is killed at the end.
+
+        `cwd`: the project tree whose app it is; `environment`: what it gets besides the stream's own.
+        """
         self.settings.home.mkdir(parents=True, exist_ok=True)
         with (self.settings.home / "driver.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", f"spark_apps.{self.catalog.streams[self.name].app}"],
-                cwd=PROJECT_ROOT,
-                env=self.environment,
+                cwd=cwd,
+                env=self.environment | environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

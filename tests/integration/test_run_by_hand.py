@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
 
+from millrace.catalog import load_catalog
+from millrace.kafka_topics import ensure_topics
 from millrace.local.jars import jar_root
 from millrace.settings import PROJECT_ROOT
 from tests.conftest import wait_until
@@ -24,7 +29,7 @@ pytestmark = pytest.mark.stack
 class Run:
     """A `millrace run` process; its two outputs in files of their own."""
 
-    def __init__(self, directory: Path, *arguments: str) -> None:
+    def __init__(self, directory: Path, *arguments: str, **environment: str) -> None:
         kept = {
             name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MILLRACE_"))
         }
@@ -39,6 +44,7 @@ class Run:
                     "MILLRACE_JARS": str(jar_root()),
                     "MILLRACE_KAFKA": "127.0.0.1:9",
                     "LC_ALL": "C.UTF-8",
+                    **environment,
                 },
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -62,8 +68,8 @@ class Run:
 
 
 @contextmanager
-def run(directory: Path, *arguments: str) -> Iterator[Run]:
-    started = Run(directory, *arguments)
+def run(directory: Path, *arguments: str, **environment: str) -> Iterator[Run]:
+    started = Run(directory, *arguments, **environment)
     try:
         yield started
     finally:
@@ -130,3 +136,34 @@ def test_nobody_there_is_one_line(tmp_path: Path, jars: None) -> None:
         f"`nc -lk {port}` on localhost"
     )
     assert "Traceback" not in here.err
+
+
+def test_from_one_topic_to_another(tmp_path: Path, kafka: str) -> None:
+    catalog_dir = tmp_path / "catalog"
+    shutil.copytree(PROJECT_ROOT / "catalog", catalog_dir)
+    texts, counted = (f"{name}_{os.getpid()}" for name in ("texts", "counted"))
+    with (catalog_dir / "topics.yaml").open("a") as topics:
+        topics.write(f"{texts}: {{}}\n{counted}: {{}}\n")
+    ensure_topics(kafka, load_catalog(catalog_dir).topics)
+    producer = Producer({"bootstrap.servers": kafka})
+    for line in (b"to be or", b"not to be"):
+        producer.produce(texts, line)
+    producer.flush(10)
+    arguments = ("--source", f"kafka://{texts}", "--sink", f"kafka://{counted}", "--sink", "console")
+    with run(
+        tmp_path, "word_count", *arguments, MILLRACE_KAFKA=kafka, MILLRACE_CATALOG=str(catalog_dir)
+    ) as here:
+        here.wait_for("lines 2, words 6")
+        here.process.terminate()
+        assert here.process.wait(60) == 0, here.err
+    assert f"word_count reads topic {texts} from its beginning" in here.err
+    consumer = Consumer({"bootstrap.servers": kafka, "group.id": "reader", "enable.auto.commit": False})
+    consumer.assign([TopicPartition(counted, 0, 0)])
+    messages = consumer.consume(4, 30)
+    consumer.close()
+    assert {message.key().decode(): json.loads(message.value()) for message in messages} == {
+        "be": {"count": 2},
+        "not": {"count": 1},
+        "or": {"count": 1},
+        "to": {"count": 2},
+    }

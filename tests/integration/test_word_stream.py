@@ -42,7 +42,7 @@ def wait_for_lines(stream: StreamUnderTest, process: subprocess.Popen[bytes], li
         assert process.poll() is None, stream.log()[-3000:]
         return content(stream).get("lines") == lines
 
-    wait_until(seen, 60, f"the live view of {lines} lines")
+    wait_until(seen, 240, f"the live view of {lines} lines")
 
 
 def same(stream: StreamUnderTest, lines: list[bytes]) -> None:

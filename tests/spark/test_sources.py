@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
@@ -40,7 +42,7 @@ class Reading:
 
     def _take(self, records: DataFrame, batch: int) -> None:
         table = self.source.batch(records).select(*RECORDS).coalesce(1).toArrow()
-        self.batches.append(ordered_records(table, self.read))
+        self.batches.append(ordered_records(table, self.source.order, self.read))
 
     @property
     def read(self) -> int:
@@ -78,8 +80,32 @@ def test_files_are_read_whole_and_in_order_of_their_times(spark: SparkSession, t
         spark.conf.unset("spark.sql.files.maxPartitionBytes")
     assert reading.values() == [*lines["b"], *lines["a"], *lines["c"], b"older than all"]
     assert reading.numbers() == list(range(3005))
+    assert set(reading.batches[2]["key"]) == {f"file:{directory}/c".encode()}
     assert [batch.height for batch in reading.batches] == [3000, 3, 1, 1]
     assert reading.batches[1]["timestamp"].to_list() == [(1_500_000_000 + 31_536_000) * 1000] * 3
+
+
+def test_two_files_that_a_crash_put_into_one_batch_stay_apart(tmp_path: Path) -> None:
+    early, late = (datetime(2026, 3, 1, hour, tzinfo=UTC) for hour in (1, 2))
+    rows = [
+        (late, b"a", 0),
+        (late, b"b", 0),
+        (early, b"z", 0),
+        (late, b"a", 1),
+        (late, b"b", 1),
+        (early, b"z", 1),
+    ]
+    table = pa.table(
+        {
+            "timestamp": pa.array([row[0] for row in rows], pa.timestamp("us", tz="UTC")),
+            "key": [row[1] for row in rows],
+            "offset": [row[2] for row in rows],
+            "value": [f"{key.decode()}{line}" for _, key, line in rows],
+        }
+    )
+    records = ordered_records(table, FilesSource.order, 10)
+    assert records["value"].to_list() == ["z0", "z1", "a0", "a1", "b0", "b1"]
+    assert records["offset"].to_list() == list(range(10, 16))
 
 
 def test_a_directory_that_is_none_is_refused_in_words(spark: SparkSession, tmp_path: Path) -> None:

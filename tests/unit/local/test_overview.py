@@ -55,3 +55,10 @@ def test_json_can_be_read_back() -> None:
     assert found["healthy"] is False
     assert found["processes"][0]["since"] == "2026-03-01T11:55:00+00:00"
     assert found["streams"][0]["facts"] == 56789
+
+
+def test_what_waits_in_a_source_without_offsets_is_unknown_not_nothing() -> None:
+    socket = StreamLine("word_count", "running", NOW, 12, 0, None, None, None)
+    assert "unknown" in shown(Overview(True, [KAFKA], [socket], None))
+    never = StreamLine("word_count", "never started", None, 0, 0, None, None, None)
+    assert "unknown" not in shown(Overview(True, [KAFKA], [never, STREAM], None))

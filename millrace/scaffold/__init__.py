@@ -1,0 +1,1 @@
+"""A new stream: the files that it is made of, from templates."""
