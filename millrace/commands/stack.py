@@ -172,13 +172,16 @@ def _welcome(stack: Stack, seconds: float) -> str:
     from millrace.local.called import command_name
 
     url, millrace = stack.settings.airflow_url, command_name()
+    streams = (
+        f"{url}/dags?tags=stream" if len(stack.streams) > 1 else f"{url}/dags/stream__{stack.streams[0]}"
+    )
     return f"""
 [bold green]Millrace is up[/bold green] ({seconds:.0f} s).
 
   [bold]{url}[/bold]   user admin, password: `{millrace} password` (kept in {stack.home}/secrets.json)
 
   Three things to look at
-    {url}/dags/stream__station_hourly   the stream, one shift of an hour after another
+    {streams}   the streams, one shift of an hour after another
     {url}/dags/compact_hourly           how hours are published; trigger it whenever you like
     `{millrace} status` (or `make status`)   processes, memory, and how far the streams are
 
