@@ -161,6 +161,18 @@ def test_a_post_may_use_a_tag_several_times():
     assert stream.rows == {("demo", "#a", hour): (2, 3), ("demo", "#b", hour): (1, 1)}
 
 
+def test_a_repeat_that_is_as_late_as_may_be_does_not_count_again():
+    stream = Folding(folding())
+    first = post(START, "1", tags=("#a",))
+    later = START + LATE_BY * 1000
+    stream.take([(*first, START), (*post(later, "2"), later)], 0)
+    done = stream.take([(*first, later)], 2)
+    assert (done.observations, done.facts.height, done.rejected.height) == (0, 0, 0)
+    stream.take([(*post(later + 1, "3"), later)], 3)
+    stream.take([(*first, later)], 4)
+    assert stream.rejected == [(4, "too_late")]
+
+
 def test_before_the_first_post_there_is_nothing_to_show():
     live = Folding(folding()).take([(b"x", b"nonsense", START)], 0).live
     assert (live["as_of"], live["window_end"], live["top"]) == (None, None, [])

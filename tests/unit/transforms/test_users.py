@@ -97,6 +97,24 @@ def test_a_mood_goes_a_part_of_the_way_to_each_post():
     ]
 
 
+def test_a_mood_is_rounded_to_the_nearest_millionth():
+    stream, book = Folding(folding()), Posts(LATE_BY)
+    batch = [
+        (*post(START + n, f"{n}", text=("I love this 😍", "so cross", "on my way")[n % 3]), START)
+        for n in range(40)
+    ]
+    for record in batch:
+        book.add(*record)
+    stream.take(batch, 0)
+    users, felt = felt_by(book, alpha=0.3, expire_after=3_600_000)
+    assert stream.state.users["mood"].to_list() == [users["demo", "ann"].mood]
+    assert stream.state.panes["change"].sum() == sum(one.change for one in felt)
+    third = 121_583.7  # of the first posts alone: 0.3 * (827,100 - 421,821)
+    alone = Folding(folding())
+    alone.take([(*post(START + n, f"{n}", text="I love this 😍"), START) for n in range(3)], 0)
+    assert alone.state.users["mood"].to_list() == [421_821 + round(third)]
+
+
 def test_a_user_who_comes_back_after_the_expiry_begins_anew():
     for gap, total in ((3_600_000, 2), (3_600_001, 1)):
         stream = Folding(folding())
