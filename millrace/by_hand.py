@@ -70,8 +70,8 @@ def first_words(source: Source) -> str:
 def last_words(spec: StreamSpec, in_catalog: bool) -> str:
     """What to look at next, for a person."""
     if spec.source.kind == "socket":
-        host, port = spec.source.host_and_port
-        return f"to keep such lines and read them again: `millrace feed lines {host}:{port}` brings them to Kafka"
+        address = spec.source.address
+        return f"to keep such lines and read them again: `millrace feed lines {address}` brings them to Kafka"
     if in_catalog:
         return f"deployed by Airflow, as stream__{spec.name}, it keeps what it counts: `millrace up`"
     return "to deploy it, give it an entry in catalog/streams.yaml (docs/add-a-stream.md)"

@@ -61,6 +61,7 @@ class HandRun:
         self._spec, self._fold, self._say = spec, fold, say
         self._state = fold.empty()
         self._source = source_of(spec, settings)
+        self._source.check(None)
         self._console = Console() if spec.writes("console") else None
         self._topics = [
             KafkaMessages(settings.kafka, sink.address, spec.name)

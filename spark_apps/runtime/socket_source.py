@@ -30,11 +30,11 @@ class SocketSource(NumberedSource):
 
     @property
     def warning(self) -> str | None:
-        host, port = self._spec.source.host_and_port
         return (
             f"reads {self._spec.source}, which cannot be read again: what the server sends while no driver is "
-            "connected, and what was on its way when a driver ends, is lost. `millrace feed lines "
-            f"{host}:{port}` brings the same lines to Kafka; with `source: kafka://lines` nothing of them is lost"
+            "connected, and what was on its way when a driver ends, is lost. "
+            f"`millrace feed lines {self._spec.source.address}` brings the same lines to Kafka; with "
+            "`source: kafka://lines` nothing of them is lost"
         )
 
     def read(self, spark: SparkSession, starting: Mapping[str, int] | None) -> DataFrame:  # noqa: ARG002

@@ -121,18 +121,23 @@ class FilesSource(NumberedSource):
     # After a crash that hit the moment of planning, Spark puts two files into one micro-batch.
     order: tuple[str, ...] = ("timestamp", "key", "offset")
 
-    def read(self, spark: SparkSession, starting: Mapping[str, int] | None) -> DataFrame:  # noqa: ARG002
-        directory = Path(self._spec.source.address).expanduser().absolute()
-        if not directory.is_dir():
+    @property
+    def directory(self) -> Path:
+        return Path(self._spec.source.address).expanduser().absolute()
+
+    def check(self, resumed: Mapping[str, int] | None) -> None:  # noqa: ARG002
+        if not self.directory.is_dir():
             raise BadConfiguration(
-                f"{self._spec.name} reads {self._spec.source}: {directory} is not a directory"
+                f"{self._spec.name} reads {self._spec.source}: {self.directory} is not a directory"
             )
+
+    def read(self, spark: SparkSession, starting: Mapping[str, int] | None) -> DataFrame:  # noqa: ARG002
         lines = (
             spark.readStream.format("text")
             .option("maxFilesPerTrigger", 1)
             # Else a file that is a week older than one that was read is passed over without a word.
             .option("maxFileAge", "36500d")
-            .load(str(directory))
+            .load(str(self.directory))
         )
         return lines.selectExpr(
             "CAST(_metadata.file_path AS binary) AS key",

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from spark_apps.transforms.event_time import HOUR, sources_schema
+from spark_apps.transforms.hour_rows import add_to_hours
 from spark_apps.transforms.post_intake import SEEN, take_in
 from spark_apps.transforms.posts import MILLISECONDS
 from spark_apps.transforms.sliding_window import SlidingWindow
@@ -113,18 +114,9 @@ def _as_panes(used: pl.DataFrame, window: SlidingWindow) -> pl.DataFrame:
 
 def _hours(hours: pl.DataFrame, used: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The open hours' rows, and those that changed."""
-    key = ["source", "tag", "hour"]
     added = (
         used.group_by("source", "tag", hour=pl.col("posted_at") // _HOUR)
         .agg(posts=pl.col("row").n_unique().cast(pl.Int64), uses=pl.len().cast(pl.Int64))
         .select(list(HOURS))
     )
-    known = hours.join(added, on=key, how="semi")
-    changed = (
-        pl.concat([known, added])
-        .group_by(key)
-        .agg(pl.col("posts", "uses").sum())
-        .sort("hour", "source", "tag")
-    )
-    kept = pl.concat([hours.join(added, on=key, how="anti"), changed]).sort("hour", "source", "tag")
-    return kept, changed
+    return add_to_hours(hours, added)

@@ -13,14 +13,7 @@ def add_to_hours(hours: pl.DataFrame, added: pl.DataFrame) -> tuple[pl.DataFrame
     """
     key = [name for name, kind in hours.schema.items() if kind == pl.String or name == "hour"]
     order = ["hour", *(name for name in key if name != "hour")]
-    sums = [name for name in hours.columns if name not in key]
-    before = hours.select(*key, *(pl.col(name).alias(f"{name}_before") for name in sums))
-    changed = added.join(before, on=key, how="left").select(
-        *key,
-        *(
-            (pl.col(name) + pl.col(f"{name}_before").fill_null(0)).cast(hours.schema[name]).alias(name)
-            for name in sums
-        ),
-    )
-    changed = changed.sort(order)
-    return pl.concat([hours.join(changed, on=key, how="anti"), changed]).sort(order), changed
+    sums = [pl.col(name).sum().cast(kind) for name, kind in hours.schema.items() if name not in key]
+    known = hours.join(added, on=key, how="semi")
+    changed = pl.concat([known, added]).group_by(key).agg(sums).select(hours.columns).sort(order)
+    return pl.concat([hours.join(added, on=key, how="anti"), changed]).sort(order), changed

@@ -12,7 +12,6 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from millrace.catalog import StreamSpec
-from spark_apps.runtime.errors import BadConfiguration
 from spark_apps.runtime.keyed_fold import RECORDS
 from spark_apps.runtime.records import ordered_records
 from spark_apps.runtime.socket_source import SocketSource
@@ -106,13 +105,6 @@ def test_two_files_that_a_crash_put_into_one_batch_stay_apart(tmp_path: Path) ->
     records = ordered_records(table, FilesSource.order, 10)
     assert records["value"].to_list() == ["z0", "z1", "a0", "a1", "b0", "b1"]
     assert records["offset"].to_list() == list(range(10, 16))
-
-
-def test_a_directory_that_is_none_is_refused_in_words(spark: SparkSession, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    for place in ("nowhere", "file"):
-        with pytest.raises(BadConfiguration, match=f"s reads files://.*{place}: .* is not a directory"):
-            FilesSource(spec(f"files://{tmp_path}/{place}")).read(spark, None)
 
 
 def test_rates_are_the_same_numbers_every_time(spark: SparkSession, tmp_path: Path) -> None:

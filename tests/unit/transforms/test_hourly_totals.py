@@ -96,7 +96,7 @@ def histories(draw: st.DrawFn) -> tuple[list[tuple[bytes | None, int]], list[int
     return lines, sorted(draw(st.lists(st.integers(0, len(lines) - 1), max_size=6)))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(histories(), st.booleans())
 def test_any_history_cut_anywhere_equals_a_recount(
     history: tuple[list[tuple[bytes | None, int]], list[int]], once: bool
