@@ -200,9 +200,7 @@ def _away(*_):
     raise ConnectionError("Kafka does not answer")
 
 
-def test_a_driver_that_then_fails_makes_the_task_red_with_its_reason_and_the_order_stands(
-    submit, stage, capsys
-):
+def test_a_driver_that_then_fails_makes_the_task_red_with_its_reason_and_the_order_stands(submit, stage, log):
     stage.deploy()
     stage.answer = "fails"
     assert submit("redeploy")[0] == "failed"
