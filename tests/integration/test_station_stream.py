@@ -205,7 +205,7 @@ def test_a_reset_counts_the_open_hours_anew_and_leaves_the_others(stream: Stream
     stream.send([end_of_input("north", now)])
     with stream.driver() as process:
         wait_until(
-            lambda: stream.manifest().generation == 2, 60, "the new generation's first batch", every=0.2
+            lambda: stream.manifest().generation == 2, 240, "the new generation's first batch", every=0.2
         )
         stream.wait_for_offset(61, process)
     compact(stream)
