@@ -61,7 +61,8 @@ def reset(name: Name, why: Why = "", wait: Wait = False) -> None:
     """As redeploy, without the old state: the open hours are counted anew from Kafka.
 
     For a state that cannot be read any more, or another number of buckets. Hours that were complete keep what is
-    published. Refused when Kafka no longer holds what the open hours need; then it goes on as it was.
+    published; a stream of files counts everything that is there. Refused when Kafka no longer holds what the open
+    hours need; then it goes on as it was.
     """
     _order(name, "reset", why, wait)
 

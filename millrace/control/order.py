@@ -169,10 +169,16 @@ def what_is_next(given: Given, health: Health) -> str:
         case "reset" if state == "running":
             return (
                 f"the driver of {name} finishes its micro-batch and ends; before the next one begins, the state is set "
-                "aside, and the open hours are counted anew from Kafka"
+                f"aside, and {_anew(given.desired)}"
             )
     later = "reset" if given.order.action == "reset" else "deployed like this"
     return f"{name} stays stopped ({health.state}); it is {later} when it is started next"
+
+
+def _anew(desired: DesiredState) -> str:
+    if str(desired.config.get("source", "")).startswith("kafka:"):
+        return "the open hours are counted anew from Kafka"
+    return "everything that its source still has is counted anew"
 
 
 def _refuse_if_state_would_not_fit(spec: StreamSpec, desired: DesiredState) -> None:
@@ -184,7 +190,7 @@ def _refuse_if_state_would_not_fit(spec: StreamSpec, desired: DesiredState) -> N
         raise OrderRefused(
             f"{spec.name}: its state does not fit what catalog/streams.yaml says now: "
             f"{'; '.join(differences({**wanted, **{k: desired.config[k] for k in unfit}}, wanted))}. Set it back, or "
-            "order reset, which counts the open hours anew; it goes on as deployed"
+            "order reset, which counts anew; it goes on as deployed"
         )
 
 

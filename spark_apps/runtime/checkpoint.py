@@ -75,7 +75,7 @@ def open_checkpoint(store: ObjectStore, spec: StreamSpec, directory: Path) -> Ch
     if base is not None and spec.source.needs_its_checkpoint:
         raise BadConfiguration(
             f"{directory} is not there any more, and only it knew what had been read of {spec.source}: put it back, or "
-            f"`millrace host reset {spec.name}` reads everything that is there now and counts it anew"
+            f"`millrace stream reset {spec.name}` reads everything that is there now and counts it anew"
         )
     known = known_generations(store, spec.lineage)
     parent = base.generation if base else (max(known) if known else None)

@@ -72,7 +72,11 @@ def in_words(spec: StreamSpec, done: Reset) -> str:
     hour = done.first_complete_hour
     since = f"from {hour:%Y-%m-%d %H:%M} UTC on" if hour else "from the beginning"
     kept = f"; the old checkpoint is kept at {done.old_checkpoint}" if done.old_checkpoint else ""
-    reading = f"from {done.starting_offsets}" if done.starting_offsets else f"all of {spec.source} that is there now"
+    reading = (
+        f"from {done.starting_offsets}"
+        if done.starting_offsets
+        else f"all of {spec.source} that is there now"
+    )
     return f"{spec.name}: generation {done.generation} counts {since}, reading {reading}{kept}"
 
 
