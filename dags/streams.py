@@ -23,7 +23,7 @@ The next shift begins at once, so the grid is the stream's health history.
 
 **What it does not do.** Pausing this DAG, clearing or marking a task, or stopping Airflow never stops the
 stream; it only goes unwatched (the stream host still restarts a crashed driver a few times). The stream does
-what `control/{name}/desired.json` says: running or stopped.
+what `control/{name}/desired.json` says: running or stopped; the DAG `stream_control` and `millrace stream` change it.
 
 **When a shift is red.** The stream was unhealthy for more than a tenth of it; the last line of the log of
 `supervise` says for how long and why. Nothing needs to be cleared: the next shift is already at it.

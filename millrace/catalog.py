@@ -88,6 +88,8 @@ class StreamRetention(BaseModel):
     """What earlier drivers last said of themselves."""
     rejected: Kept = timedelta(days=90)
     """Records that the stream could not use."""
+    orders: Kept = timedelta(days=400)
+    """Who started, stopped or changed it, when and why."""
 
 
 class DatasetRetention(BaseModel):

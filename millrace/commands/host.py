@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from millrace.control.execute import Order
+    from millrace.settings import Settings
 
 app = typer.Typer(help="The stream host, which keeps the drivers of the streams.", no_args_is_help=True)
 
@@ -52,6 +56,8 @@ def execute(
     except Ended as ended:
         _say(str(ended))
         raise typer.Exit(ended.exit_code) from None
+    if order.reset_revision is not None:
+        _reset(order, chosen)
     if order.delay:
         _say(f"{name} crashed a moment ago; starting it again in {order.delay:g} s")
         time.sleep(order.delay)
@@ -65,66 +71,48 @@ def reset(
         str, typer.Argument(metavar="NAME", help="A stream of the catalog; its driver must be down.")
     ],
 ) -> None:
-    """Forget a stream's state and count its open hours anew from Kafka, at its next start.
+    """Forget a stream's state and count its open hours anew from Kafka, at its next start (low-level).
 
+    `millrace stream reset` does the same to a stream that runs, and keeps who did it and why.
     For a state that cannot be read any more, or another number of buckets. Hours that were complete keep
     what is published. Refused while the driver runs, and when Kafka no longer holds what the open hours need.
     A stream of files counts everything anew from the files that are there.
     """
     from millrace import settings
     from millrace.catalog import CatalogError, load_catalog
-    from millrace.control.status import newest_status
     from millrace.store import StoreUnavailable, open_store
-    from spark_apps.runtime.app import fold_of_app
     from spark_apps.runtime.errors import DriverError
-    from spark_apps.runtime.kafka_source import TopicOffsets
-    from spark_apps.runtime.reset import read_again, reset_stream
+    from spark_apps.runtime.ordered_reset import in_words, reset_here
 
     try:
         chosen = settings.load()
         spec = load_catalog(chosen.catalog_dir).streams.get(name)
         if spec is None:
             raise CatalogError(f"catalog/streams.yaml has no stream {name!r}")
-        store = open_store(chosen)
-        status = newest_status(store, name)
-        if status is not None and not status.ended and _is_alive(status.pid):
-            raise CatalogError(f"the driver of {name} is running (process {status.pid}); stop it first")
-        if not spec.source.is_replayable:
-            raise CatalogError(f"{name} reads {spec.source}, which cannot be read again")
-        directory = chosen.home / "streams" / name / "checkpoint"
-        if spec.source.kind == "kafka":
-            topic = TopicOffsets(chosen.kafka, spec.topic)
-            done = reset_stream(store, spec, directory, topic, fold_of_app(spec).lookback)
-        else:
-            done = read_again(store, spec, directory)
+        done = reset_here(open_store(chosen), chosen, spec)
     except (settings.SettingsError, CatalogError, StoreUnavailable, DriverError, ConnectionError) as error:
         typer.echo(f"millrace: {error}", err=True)
         raise typer.Exit(1) from None
-    since = (
-        f"from {done.first_complete_hour:%Y-%m-%d %H:%M} UTC on"
-        if done.first_complete_hour
-        else "from the beginning"
-    )
-    reading = (
-        f"from {done.starting_offsets}"
-        if done.starting_offsets
-        else f"all of {spec.source} that is there now"
-    )
-    typer.echo(f"{name}: generation {done.generation} counts {since}, reading {reading}")
-    if done.old_checkpoint:
-        typer.echo(f"the old checkpoint is kept at {done.old_checkpoint}")
-    typer.echo("next: start the stream; `millrace status` shows it")
+    typer.echo(in_words(spec, done))
+    typer.echo(f"next: `millrace stream start {name}`; `millrace stream status {name}` shows it")
+
+
+def _reset(order: Order, chosen: Settings) -> None:
+    """Carry out the reset that was ordered, before the driver begins."""
+    from millrace.store import StoreUnavailable, open_store
+    from spark_apps.runtime.ordered_reset import reset_as_ordered
+
+    try:
+        done = reset_as_ordered(open_store(chosen), chosen, order.spec, order.reset_revision or 0)
+    except (ConnectionError, StoreUnavailable) as error:
+        _say(f"the reset that was ordered cannot be done now: {error}")
+        raise typer.Exit(1) from None
+    _say(f"reset {done.outcome}: {done.says}")
 
 
 def _say(text: str) -> None:
     """To the driver's log, with the time: the lines of a driver around it have one too."""
     print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} millrace host: {text}", flush=True)
-
-
-def _is_alive(pid: int) -> bool:
-    import psutil
-
-    return psutil.pid_exists(pid)
 
 
 if __name__ == "__main__":

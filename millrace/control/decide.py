@@ -71,7 +71,7 @@ def decide(
     if desired.state == "stopped":
         return _towards_stopped(desired, observed, health, now, thresholds)
     if observed.host_problem:
-        return _without_host(observed, health, history, now)
+        return _without_host(desired, observed, health, history, now)
     if observed.process is None:
         return _by_status(desired, observed, health, history, now, thresholds)
     return _by_process(desired, observed.process, observed, health, history, now, thresholds)
@@ -100,7 +100,12 @@ def _towards_stopped(
     return Action("stop", f"asked to stop {in_words(now - asked_at)} ago and still {process.state}")
 
 
-def _without_host(observed: Observed, health: Health, history: History, now: datetime) -> Action:
+def _without_host(
+    desired: DesiredState, observed: Observed, health: Health, history: History, now: datetime
+) -> Action:
+    if _outdated(desired, observed.status) and _alive(health):
+        reason = f"{_in_words_outdated(desired, observed.status)}, but {observed.host_problem}"
+        return Action("wait", reason, now + LONGEST_HOST_WAIT)
     if health.healthy or health.state == "starting":
         return Action("leave", f"the driver does its work ({health}), though {observed.host_problem}")
     known = history.last_health
@@ -126,6 +131,8 @@ def _by_status(
             until = now + CRASH_GRACE
             return Action("wait", f"{health}; the stream host restarts a crash by itself", until)
         return _backed_off(desired, history, now) or Action("start", f"it should run, but {health.reason}")
+    if _outdated(desired, observed.status):
+        return _renewed(desired, observed, history, now)
     return Action("leave", health.reason)
 
 
@@ -150,7 +157,8 @@ def _by_process(
     ended = _how_it_ended(process)
     if process.exit_code is not None and process.exit_code not in exit_codes.NOT_RESTARTED:
         return Action("wait", f"{ended}; the stream host is about to start it again", now + HOST_GRACE)
-    if process.exit_code == exit_codes.FENCED and alive_elsewhere:
+    outdated = _outdated(desired, observed.status)
+    if process.exit_code == exit_codes.FENCED and alive_elsewhere and not outdated:
         return Action(
             "leave", f"the driver here ended, since a newer one elsewhere holds the stream: {health.reason}"
         )
@@ -199,12 +207,32 @@ def _of_a_running_process(
         return _backed_off(desired, history, now) or Action(
             "restart", f"{health.reason}, but its process {process.pid} does not end"
         )
+    if _outdated(desired, observed.status):
+        return _renewed(desired, observed, history, now)
     return Action("leave", health.reason)
 
 
 def _speaks_for(process: ProcessInfo, status: StatusObservation | None) -> bool:
     """Whether the newest status was written by this process; a driver keeps its pid through exec."""
     return status is not None and process.pid is not None and status.status.pid == process.pid
+
+
+def _outdated(desired: DesiredState, status: StatusObservation | None) -> bool:
+    """Whether the driver began by an earlier desired state: what was ordered since then needs a new one."""
+    return status is not None and status.status.spec_revision < desired.spec_revision
+
+
+def _renewed(desired: DesiredState, observed: Observed, history: History, now: datetime) -> Action:
+    reason = _in_words_outdated(desired, observed.status)
+    return _backed_off(desired, history, now) or Action("restart", reason)
+
+
+def _in_words_outdated(desired: DesiredState, status: StatusObservation | None) -> str:
+    of = f" of revision {status.status.spec_revision}" if status else ""
+    return (
+        f"its driver{of} is to be followed by one of revision {desired.spec_revision} "
+        f"({desired.who}: {desired.why})"
+    )
 
 
 def _alive(health: Health) -> bool:

@@ -26,6 +26,9 @@ class DesiredState(ControlObject):
     """The catalog's entry of the stream, as JSON (durations as text such as "2h")."""
     who: str
     why: str
+    reset_revision: int = 0
+    """The revision with which a reset was ordered last, 0 for never. It is done where the next driver begins,
+    and once: its outcome stands beside the order (see `millrace.control.orders`)."""
     at: UtcDatetime
     """By the clock of whoever wrote it; for people. Deadlines count from the object's Last-Modified."""
 

@@ -26,6 +26,7 @@ from millrace.control.lives import (
     read_lives,
     write_lives,
 )
+from millrace.control.orders import read_outcome
 from millrace.control.streamhost import stream_dir
 from millrace.store import ObjectStore, StoreUnavailable
 
@@ -48,6 +49,9 @@ class Order:
 
     command: list[str]
     delay: float
+    spec: StreamSpec
+    reset_revision: int | None = None
+    """The order of a reset that is to be carried out before the driver begins."""
 
 
 def prepare(
@@ -82,9 +86,15 @@ def prepare(
     path = directory / "spec.json"
     path.write_text(json.dumps(desired.config, indent=2), encoding="utf-8")
     revision = str(desired.spec_revision)
-    return Order(
-        [sys.executable, "-m", f"spark_apps.{spec.app}", "--spec", str(path), "--revision", revision], delay
-    )
+    line = [sys.executable, "-m", f"spark_apps.{spec.app}", "--spec", str(path), "--revision", revision]
+    return Order(line, delay, spec, _pending_reset(store, stream, desired))
+
+
+def _pending_reset(store: ObjectStore, stream: str, desired: DesiredState) -> int | None:
+    """A store that does not answer ends this life: going on without the reset would be another thing."""
+    if not desired.reset_revision or read_outcome(store, stream, desired.reset_revision) is not None:
+        return None
+    return desired.reset_revision
 
 
 def _from_store(

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from millrace.control.health import Health
 from millrace.control.layout import ControlObject, UtcDatetime, history_key, parse
-from millrace.store import NotFound, ObjectStore
+from millrace.store import NotFound, ObjectStore, PreconditionFailed
 
 FIRST_BACKOFF = timedelta(seconds=10)
 LONGEST_BACKOFF = timedelta(minutes=10)
@@ -23,6 +23,9 @@ HEALTHY_UPTIME = timedelta(minutes=10)
 """A driver that lived this long past its back-off ends the series: the next start is a first attempt."""
 KEPT_STARTS = 50
 KEPT_CHANGES = 300
+KEPT_SHIFTS = 100
+"""Four days of shifts of an hour; Airflow's own grid has the rest."""
+KEEP_ATTEMPTS = 5
 
 
 class Start(ControlObject):
@@ -52,11 +55,29 @@ class HealthChange(ControlObject):
     reason: str
 
 
+class ShiftEntry(ControlObject):
+    """The report of one shift, in short."""
+
+    began_at: UtcDatetime
+    ended_at: UtcDatetime
+    state: str
+    reason: str
+    records: int
+    batches: int
+    rejected: int
+    restarts: int
+    largest_lag: int
+    unhealthy_seconds: float
+    red: bool
+    """Whether it was unhealthy for longer than its budget."""
+
+
 class History(ControlObject):
     """Oldest first; old entries are dropped."""
 
     starts: tuple[Start, ...] = ()
     health: tuple[HealthChange, ...] = ()
+    shifts: tuple[ShiftEntry, ...] = ()
 
     @property
     def last_start(self) -> Start | None:
@@ -145,3 +166,18 @@ def load_history(store: ObjectStore, stream: str) -> StoredHistory:
 def write_history(store: ObjectStore, stream: str, history: History, *, replacing: str | None) -> str:
     """Write the history and return its ETag. Raises PreconditionFailed when another supervisor wrote."""
     return store.put(history_key(stream), history.to_body(), if_match=replacing, if_absent=replacing is None)
+
+
+def keep_shift(store: ObjectStore, stream: str, shift: ShiftEntry) -> None:
+    """Add a shift to the history. Raises PreconditionFailed when others write it all the time."""
+    for attempt in range(KEEP_ATTEMPTS):
+        found = load_history(store, stream)
+        shifts = (*found.history.shifts, shift)[-KEPT_SHIFTS:]
+        try:
+            write_history(
+                store, stream, found.history.model_copy(update={"shifts": shifts}), replacing=found.etag
+            )
+            return
+        except PreconditionFailed:
+            if attempt == KEEP_ATTEMPTS - 1:
+                raise

@@ -77,7 +77,20 @@ def status_key(stream: str, driver_epoch: int) -> str:
     return f"{status_prefix(stream)}{driver_epoch:08d}.json"
 
 
+def orders_prefix(stream: str) -> str:
+    return f"{stream_prefix(stream)}orders/"
+
+
+def order_key(stream: str, revision: int) -> str:
+    return f"{orders_prefix(stream)}{revision:08d}.json"
+
+
+def outcome_key(stream: str, revision: int) -> str:
+    """How an order ended that is carried out later and may be refused then."""
+    return f"{orders_prefix(stream)}{revision:08d}.outcome.json"
+
+
 def number_of(key: str) -> int | None:
-    """The driver epoch in the name of an epoch or status object; None for a foreign object."""
+    """The number in the name of an epoch, status or order object; None for a foreign object."""
     match = _NUMBERED.fullmatch(key.rsplit("/", 1)[-1])
     return int(match[1]) if match else None

@@ -110,7 +110,8 @@ class Reconciler:
                 Message(
                     logging.WARNING,
                     f"{self.spec.name}: the catalog differs from what is deployed (revision "
-                    f"{view.desired.spec_revision}): {'; '.join(differing)}. The stream goes on as deployed",
+                    f"{view.desired.spec_revision}): {'; '.join(differing)}. The stream goes on as deployed, until "
+                    "somebody orders redeploy",
                 )
             )
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from millrace.control.health import in_words
-from millrace.control.history import unhealthy_spells
+from millrace.control.history import ShiftEntry, unhealthy_spells
 from millrace.control.status import DriverStatus
 from millrace.control.view import StreamView
 
@@ -94,6 +94,22 @@ class ShiftReport:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+    def to_entry(self, began_at: datetime, ended_at: datetime) -> ShiftEntry:
+        """What the stream's history keeps of it."""
+        return ShiftEntry(
+            began_at=began_at,
+            ended_at=ended_at,
+            state=self.state,
+            reason=self.reason,
+            records=self.records,
+            batches=self.batches,
+            rejected=self.rejected,
+            restarts=self.restarts,
+            largest_lag=self.largest_lag,
+            unhealthy_seconds=self.unhealthy_seconds,
+            red=self.over_budget,
+        )
 
     def lines(self) -> list[str]:
         """The report for a log, one finding a line."""

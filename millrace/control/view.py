@@ -43,6 +43,11 @@ def read_view(store: ObjectStore, stream: str, now: datetime) -> StreamView:
 
     Raises ControlObjectError for an object that cannot be understood, StoreUnavailable when unanswered.
     """
+    return read_view_to_change(store, stream, now)[0]
+
+
+def read_view_to_change(store: ObjectStore, stream: str, now: datetime) -> tuple[StreamView, str | None]:
+    """As `read_view`, with the ETag of the desired state (None: there is none) for a `write_desired`."""
     desired = load_desired(store, stream)
     history = load_history(store, stream)
     status = observe_newest(store, stream)
@@ -50,7 +55,7 @@ def read_view(store: ObjectStore, stream: str, now: datetime) -> StreamView:
         now = desired.read_at
     if status is not None:
         now = status.read_at
-    return StreamView(
+    view = StreamView(
         stream=stream,
         now=now,
         desired=desired.desired if desired else None,
@@ -60,6 +65,7 @@ def read_view(store: ObjectStore, stream: str, now: datetime) -> StreamView:
         status=status,
         newest_epoch=newest_epoch(store, stream, known=status.status.driver_epoch if status else 0),
     )
+    return view, desired.etag if desired else None
 
 
 def thresholds_of(desired: DesiredState | None) -> Thresholds:

@@ -68,3 +68,5 @@ class StreamFound:
     statuses: tuple[tuple[int, ObjectInfo], ...] = ()
     """Driver epoch and object."""
     rejected: tuple[ObjectInfo, ...] = ()
+    orders: tuple[tuple[int, ObjectInfo], ...] = ()
+    """Revision and object; how a reset ended is not among them, for a driver that begins looks for it."""

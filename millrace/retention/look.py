@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from millrace.catalog import DatasetSpec, StreamSpec
-from millrace.control.layout import number_of, status_prefix
+from millrace.control.layout import number_of, orders_prefix, status_prefix
 from millrace.publish.codec import FormatError
 from millrace.publish.expire import Horizon
 from millrace.publish.layout import (
@@ -93,16 +93,21 @@ def look_at_stream(store: ObjectStore, stream: StreamSpec) -> StreamFound:
     if present is not None:
         claims = store.list_objects(generation_key(stream.lineage, present))
         since = next((claim.last_modified for claim in claims), None)
-    statuses = [(number_of(info.key), info) for info in store.list_objects(status_prefix(stream.name))]
     return StreamFound(
         stream,
         tuple(state),
         present,
         since,
         frozenset(needed),
-        tuple((number, info) for number, info in statuses if number is not None),
+        _numbered(store, status_prefix(stream.name)),
         tuple(store.list_objects(f"rejected/{stream.name}/")),
+        _numbered(store, orders_prefix(stream.name)),
     )
+
+
+def _numbered(store: ObjectStore, prefix: str) -> tuple[tuple[int, ObjectInfo], ...]:
+    found = [(number_of(info.key), info) for info in store.list_objects(prefix)]
+    return tuple((number, info) for number, info in found if number is not None)
 
 
 def _landing(store: ObjectStore, dataset: str) -> Iterable[LandingFound]:

@@ -29,6 +29,8 @@ HORIZON_KNOWN_AFTER = timedelta(hours=1)
 KEPT_STATUSES = 10
 """The last words of the newest drivers stay whatever their age: of a stream that has been stopped for a
 year they are all there is."""
+KEPT_ORDERS = 10
+"""As the statuses: the newest orders say why a stream is as it is."""
 
 What = Literal[
     "published hours",
@@ -40,6 +42,7 @@ What = Literal[
     "approvals",
     "earlier state",
     "driver status",
+    "orders",
 ]
 
 
@@ -159,9 +162,11 @@ def _hours_to_expire(found: DatasetFound, now: datetime) -> list[Removal]:
 def _of_stream(found: StreamFound, now: datetime) -> list[Removal]:
     retention, name = found.stream.retention, found.stream.name
     ended = [info for _, info in sorted(found.statuses)[:-KEPT_STATUSES]]
+    orders = [info for _, info in sorted(found.orders)[:-KEPT_ORDERS]]
     return [
         *_earlier_state(found, now),
         *_older("driver status", name, ended, retention.status, now),
+        *_older("orders", name, orders, retention.orders, now),
         *_older("rejected", name, found.rejected, retention.rejected, now),
     ]
 

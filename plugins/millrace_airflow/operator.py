@@ -143,6 +143,7 @@ class SuperviseStreamOperator(BaseOperator):
         return done.to_json()
 
     def _report(self, shift: Shift, turn: Turn) -> tuple[ShiftReport | None, str | None]:
+        from millrace.control.history import keep_shift
         from millrace.control.layout import ControlObjectError
         from millrace.control.shift import report
         from millrace.control.status import read_statuses
@@ -155,4 +156,10 @@ class SuperviseStreamOperator(BaseOperator):
             statuses = read_statuses(store, self.spec.name, newest=min(max(lives, 1), MOST_LIVES_COUNTED))
         except (StoreError, ControlObjectError) as error:
             return None, f"the drivers' statuses cannot be read: {error}"
-        return report(shift, turn.view, statuses, datetime.now(UTC) - shift.started_at), None
+        now = datetime.now(UTC)
+        done = report(shift, turn.view, statuses, now - shift.started_at)
+        try:
+            keep_shift(store, self.spec.name, done.to_entry(shift.started_at, now))
+        except (StoreError, ControlObjectError) as error:
+            self.log.warning("%s: the report is not in `millrace stream history`: %s", self.spec.name, error)
+        return done, None

@@ -70,12 +70,12 @@ def open_checkpoint(store: ObjectStore, spec: StreamSpec, directory: Path) -> Ch
     if base is not None and base.buckets != spec.buckets:
         raise BadConfiguration(
             f"catalog/streams.yaml: {spec.name}.buckets is {spec.buckets}, but the stream's state is in "
-            f"{base.buckets}; set it back, or reset the stream (`millrace host reset {spec.name}`)"
+            f"{base.buckets}; set it back, or reset the stream (`millrace stream reset {spec.name}`)"
         )
     if base is not None and spec.source.needs_its_checkpoint:
         raise BadConfiguration(
             f"{directory} is not there any more, and only it knew what had been read of {spec.source}: put it back, or "
-            f"`millrace host reset {spec.name}` reads everything that is there now and counts it anew"
+            f"`millrace stream reset {spec.name}` reads everything that is there now and counts it anew"
         )
     known = known_generations(store, spec.lineage)
     parent = base.generation if base else (max(known) if known else None)
@@ -129,7 +129,7 @@ def check_readable(store: ObjectStore, manifest: Manifest, fold: KeyedFold) -> N
         except NotFound as error:
             raise BadConfiguration(
                 f"{error}: the manifest of batch {manifest.batch} names a state that is not in the store; reset the "
-                f"stream (`millrace host reset {manifest.stream}`)"
+                f"stream (`millrace stream reset {manifest.stream}`)"
             ) from None
         except ValueError as error:
             raise BadConfiguration(f"{manifest.packs[bucket].key}: {error}") from None

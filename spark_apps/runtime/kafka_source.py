@@ -103,18 +103,18 @@ def check_still_held(topic: str, wanted: Mapping[str, int], held: Mapping[str, t
         if partition not in held:
             raise BadConfiguration(
                 f"topic {topic} has no partition {partition} any more; the number of partitions is fixed: "
-                "create the topic with as many as before, or reset the stream (`millrace host reset`)"
+                "create the topic with as many as before, or reset the stream (`millrace stream reset`)"
             )
         first, end = held[partition]
         if offset < first:
             raise BadConfiguration(
                 f"topic {topic}, partition {partition}: the next record is offset {offset}, but Kafka holds only "
-                f"{first} and later: {first - offset} records are gone. Lengthen its retention; `millrace host reset` "
-                "goes on without them if the open hours are still whole"
+                f"{first} and later: {first - offset} records are gone. Lengthen its retention; "
+                "`millrace stream reset` goes on without them if the open hours are still whole"
             )
         if offset > end:
             raise BadConfiguration(
                 f"topic {topic}, partition {partition}: the next record is offset {offset}, but Kafka ends at {end}: "
                 "the topic was created anew or this is another Kafka. Point MILLRACE_KAFKA to the right one, or "
-                "reset the stream (`millrace host reset`)"
+                "reset the stream (`millrace stream reset`)"
             )

@@ -24,6 +24,14 @@ CLOCKS_DIFFER = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
+class ResetPlan:
+    """Where a new generation would begin. `first_complete_hour` is None when everything is read again."""
+
+    first_complete_hour: datetime | None
+    starting_offsets: dict[str, int]
+
+
+@dataclass(frozen=True)
 class Reset:
     """What a reset did. `first_complete_hour` is None when everything is read again."""
 
@@ -33,14 +41,10 @@ class Reset:
     old_checkpoint: Path | None
 
 
-def reset_stream(
-    store: ObjectStore,
-    spec: StreamSpec,
-    directory: Path,
-    topic: TopicOffsets,
-    lookback: timedelta | None,
-) -> Reset:
-    """Begin a new generation without the old state. No driver of the stream may be running.
+def plan_reset(
+    store: ObjectStore, spec: StreamSpec, topic: TopicOffsets, lookback: timedelta | None
+) -> ResetPlan:
+    """What a reset would read again; changes nothing.
 
     `lookback`: how far before the oldest open hour to begin; None: at the beginning of the topic, for a
     transform that carries something since then.
@@ -67,12 +71,30 @@ def reset_stream(
             f"back to {_need(first, lookback)}, so the open hours could not be counted whole. The state as it is can "
             "still be gone on from; lengthen the topic's retention for the next time"
         )
+    return ResetPlan(first, offsets)
+
+
+def reset_stream(
+    store: ObjectStore,
+    spec: StreamSpec,
+    directory: Path,
+    topic: TopicOffsets,
+    lookback: timedelta | None,
+) -> Reset:
+    """Begin a new generation without the old state, as `plan_reset` says. No driver of the stream may be running."""
+    plan = plan_reset(store, spec, topic, lookback)
     old = _set_aside(directory)
     parent = max(known_generations(store, spec.lineage), default=None)
     checkpoint = new_checkpoint(
-        store, spec, directory, parent=parent, first_complete_hour=first, base=None, starting_offsets=offsets
+        store,
+        spec,
+        directory,
+        parent=parent,
+        first_complete_hour=plan.first_complete_hour,
+        base=None,
+        starting_offsets=plan.starting_offsets,
     )
-    return Reset(checkpoint.generation, first, offsets, old)
+    return Reset(checkpoint.generation, plan.first_complete_hour, plan.starting_offsets, old)
 
 
 def read_again(store: ObjectStore, spec: StreamSpec, directory: Path) -> Reset:

@@ -263,7 +263,7 @@ class StreamDriver:
         if before is None and batch > 0:
             raise BadConfiguration(
                 f"batch {batch} has nothing to go on from: the store has no state of batch {batch - 1}. If it was "
-                f"removed, `millrace host reset {self._spec.name}` counts the open hours anew"
+                f"removed, `millrace stream reset {self._spec.name}` counts the open hours anew"
             )
         task = BatchTask(
             fold=self._fold,

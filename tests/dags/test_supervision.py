@@ -263,6 +263,72 @@ def test_nothing_that_happens_to_the_task_touches_the_stream(shift, world):
     assert world.store.objects == before
 
 
+def interruptions() -> list[BaseException]:
+    """How Airflow ends a task's code: a timeout, SIGTERM (clear, mark failed, shutdown), Ctrl-C, an exit."""
+    from airflow.sdk.exceptions import AirflowTaskTerminated, AirflowTaskTimeout
+
+    return [
+        AirflowTaskTimeout("over"),
+        AirflowTaskTerminated("SIGTERM"),
+        KeyboardInterrupt(),
+        SystemExit(143),
+    ]
+
+
+@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("place", ["the launcher", "the store"])
+def test_an_interruption_anywhere_in_a_turn_leaves_the_stream_as_it_is(
+    shift, dag, world, monkeypatch, number, place
+):
+    running_shift(shift, world)
+    before = dict(world.store.objects)
+    interruption = interruptions()[number]
+
+    def interrupted(*_, **__):
+        raise interruption
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*((world, "state") if place == "the launcher" else (world.store, "get")), interrupted)
+        with pytest.raises(type(interruption)):
+            Shift(dag).begin()
+    assert world.orders == ["start"]
+    assert world.store.objects == before
+    Shift(dag).begin()
+    assert world.orders == ["start"], "and what is cleared and runs again finds it at work"
+
+
+def test_a_restart_that_airflow_interrupts_is_taken_up_by_the_next_task(shift, dag, world, monkeypatch):
+    from airflow.sdk.exceptions import AirflowTaskTerminated
+
+    running_shift(shift, world)
+    world.later(60)
+
+    def interrupted(stream, within):
+        world.pid = None
+        raise AirflowTaskTerminated("SIGTERM between stop and start")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world, "restart", interrupted)
+        with pytest.raises(AirflowTaskTerminated):
+            shift.resume(shift.wait())
+    assert read_desired(world.store, STREAM).state == "running"
+    world.later(30)
+    Shift(dag).begin()
+    assert world.orders == ["start", "start"]
+
+
+def test_there_is_nothing_that_airflow_would_call_or_run_out_of(dagbag):
+    """Pausing calls nothing of ours, and neither may the end of a run or of a task."""
+    for dag in dagbag.dags.values():
+        if not dag.dag_id.startswith("stream__"):
+            continue
+        (task,) = dag.tasks
+        assert (dag.dagrun_timeout, task.execution_timeout) == (None, None), dag.dag_id
+        for moment in ("success", "failure", "retry", "skipped", "execute"):
+            assert not getattr(dag, f"on_{moment}_callback", None), (dag.dag_id, moment)
+            assert not getattr(task, f"on_{moment}_callback", None), (dag.dag_id, moment)
+
+
 def test_a_triggerer_that_was_killed_is_followed_by_one_that_knows_as_much(shift, world):
     running_shift(shift, world)
     assert asyncio.run(still_waiting(shift.trigger()))
@@ -351,6 +417,8 @@ def test_a_shift_ends_with_a_report(dag, world, capsys):
     assert shift.result["largest_lag"] == 3
     assert json.dumps(shift.result)
     assert "records in" in capsys.readouterr().out
+    (kept,) = load_history(world.store, STREAM).history.shifts
+    assert (kept.records, kept.batches, kept.restarts, kept.red) == (500, 7, 1, False)
 
 
 def test_an_unhealthy_shift_lasts_its_full_length_and_fails_at_its_end(dag, world, monkeypatch):

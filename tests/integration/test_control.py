@@ -11,6 +11,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -20,13 +21,17 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
 from millrace.catalog import StreamSpec
 from millrace.control import exit_codes
 from millrace.control.desired import DesiredState, load_desired, write_desired
 from millrace.control.epochs import newest_epoch
+from millrace.control.follow import Arrival, follow
 from millrace.control.launcher import StreamHost
 from millrace.control.lives import MOST_LIVES, read_lives, write_lives
+from millrace.control.order import give_order
+from millrace.control.orders import read_orders
 from millrace.control.process import HostUnavailable, LauncherError, ProcessState
 from millrace.control.reconcile import Reconciler, config_of
 from millrace.control.status import DriverStatus, newest_status, read_statuses
@@ -304,6 +309,89 @@ def test_supervision_deploys_starts_and_leaves_alone_what_runs(stage):
     turn = reconciler(stage).turn()
     assert (turn.action.kind, turn.health.state, turn.health.healthy) == ("leave", "idle", True)
     assert stage.host.state(SPEC.name).pid == driver.pid
+
+
+def by_order(stage: Stage, action: str, **changes: object) -> Arrival:
+    """An order, carried out and seen through by whoever gave it, as with Airflow away."""
+    spec = SPEC.model_copy(update=changes)
+    given = give_order(
+        stage.store,
+        {SPEC.name: spec},
+        SPEC.name,
+        action,
+        who="ada",
+        why=f"to see {action}",
+        check_reset=lambda spec: None,
+    )
+    return follow(replace(reconciler(stage), spec=spec), given, lambda message: None)
+
+
+def test_start_stop_restart_and_redeploy_by_order(stage):
+    assert by_order(stage, "start").kind == "reached"
+    first = stage.driver(after=0)
+    assert by_order(stage, "restart").kind == "reached"
+    second = stage.driver(after=1)
+    assert (second.driver_epoch, second.spec_revision, second.pid == first.pid) == (2, 2, False)
+    assert by_order(stage, "redeploy", trigger=timedelta(seconds=9)).kind == "reached"
+    deployed = stream_dir(stage.settings.home, SPEC.name) / "spec.json"
+    assert StreamSpec.model_validate_json(deployed.read_text()).trigger == timedelta(seconds=9)
+    stopped = by_order(stage, "stop")
+    assert (stopped.kind, stopped.says) == ("reached", "bikes is stopped")
+    assert stage.host.state(SPEC.name).pid is None
+    assert by_order(stage, "start").kind == "reached"
+    lives = [(one.state, one.exit_code) for one in read_statuses(stage.store, SPEC.name)]
+    assert lives == [("stopped", 0)] * 3 + [("running", None)], "each ended by itself, after its micro-batch"
+    kept = [
+        (one.order.action, one.order.who, one.order.why)
+        for one in read_orders(stage.store, SPEC.name, newest=9)
+    ]
+    assert kept == [
+        (action, "ada", f"to see {action}") for action in ("start", "restart", "redeploy", "stop", "start")
+    ]
+
+
+def test_the_command_says_what_it_did_and_how_the_stream_is(stage):
+    catalog = stage.settings.home / "catalog"
+    shutil.rmtree(catalog, ignore_errors=True)
+    shutil.copytree(PROJECT_ROOT / "catalog", catalog)
+    entry = config_of(SPEC) | {"dataset": "hourly_summary"}
+    kept = {key: value for key, value in entry.items() if key in ("app", "source", "dataset", "stop_within")}
+    (catalog / "streams.yaml").write_text(
+        yaml.safe_dump({SPEC.name: kept | {"source": "kafka://station_polls"}})
+    )
+    datasets = yaml.safe_load((catalog / "datasets.yaml").read_text())
+    datasets = {"hourly_summary": datasets["hourly_summary"] | {"writers": [SPEC.name]}}
+    (catalog / "datasets.yaml").write_text(yaml.safe_dump(datasets))
+
+    def stream(*arguments: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "millrace", "stream", *arguments],
+            cwd=PROJECT_ROOT,
+            env=os.environ | {"MILLRACE_CATALOG": str(catalog)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    assert stream("status", "bikes")[0] == 1
+    code, said = stream("start", "bikes", "--why", "first", "--wait")
+    assert (code, "bikes: start ordered (revision 1)" in said, "bikes is idle" in said) == (0, True, True), (
+        said
+    )
+    code, said = stream("start", "bikes")
+    assert (code, "refused: bikes runs already" in said) == (1, True), said
+    code, said = stream("status", "bikes")
+    assert code == 0, said
+    assert "desired               running (revision 1), by " in said
+    assert "process               RUNNING, pid " in said
+    code, said = stream("stop", "bikes", "--why", "night", "--wait")
+    assert (code, said.splitlines()[-1]) == (0, "bikes is stopped"), said
+    code, said = stream("history", "bikes")
+    assert code == 0
+    assert [line.split()[2] for line in said.splitlines()[1:3]] == ["start", "stop"]
+    assert "stopped (stopped as asked)" in said
+    assert stream("stop", "nothing")[0] == 1
 
 
 def test_after_the_host_was_killed_two_drivers_do_not_go_on_side_by_side(stage):

@@ -50,5 +50,5 @@ def test_a_stream_of_files_is_exact_over_a_kill_and_refuses_to_guess(
     shutil.rmtree(stream.settings.home / "streams" / stream.name / "checkpoint")
     with stream.driver() as process:
         assert process.wait(60) == exit_codes.BAD_CONFIGURATION
-    assert f"`millrace host reset {stream.name}` reads everything" in stream.log()
+    assert f"`millrace stream reset {stream.name}` reads everything" in stream.log()
     assert "Traceback" not in stream.log()

@@ -6,19 +6,22 @@ import random
 import signal
 import time
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from millrace.control import exit_codes
 from millrace.control.epochs import claim_epoch
+from millrace.control.execute import prepare
+from millrace.control.order import OrderRefused, give_order
 from millrace.settings import Settings
 from millrace.store import open_store
 from spark_apps.runtime.carried_state import CarriedState, Manifest
-from spark_apps.runtime.kafka_source import TopicOffsets
-from spark_apps.runtime.reset import reset_stream
+from spark_apps.runtime.ordered_reset import check_reset, reset_as_ordered
 from tests.conftest import wait_until
 from tests.integration.streams import (
     StreamUnderTest,
@@ -177,17 +180,32 @@ def test_a_reset_counts_the_open_hours_anew_and_leaves_the_others(stream: Stream
     with stream.driver() as process:
         stream.wait_for_offset(60, process)
     compact(stream)
-    topic = TopicOffsets(stream.kafka, stream.topic)
-    spec = stream.catalog.streams["station_hourly"]
-    checkpoint = stream.settings.home / "streams" / "station_hourly" / "checkpoint"
-    done = reset_stream(open_store(stream.settings), spec, checkpoint, topic, timedelta(hours=2))
-    topic.close()
-    assert (done.generation, done.starting_offsets) == (2, {"0": 0})
-    assert done.first_complete_hour == datetime.fromtimestamp(stream.manifest().sealed_before * 3600, UTC)
+    store, spec = open_store(stream.settings), stream.catalog.streams["station_hourly"]
+    here = replace(stream.settings, kafka=stream.kafka)
+    first_complete = datetime.fromtimestamp(stream.manifest().sealed_before * 3600, UTC)
+    for action in ("start", "reset"):
+        given = give_order(
+            store,
+            stream.catalog.streams,
+            spec.name,
+            action,
+            who="ada",
+            why="a test",
+            check_reset=lambda spec: check_reset(store, here, spec),
+        )
+    order = prepare(store, here.home, spec.name)
+    assert (order.reset_revision, given.desired.spec_revision) == (2, 2)
+    done = reset_as_ordered(store, here, order.spec, order.reset_revision)
+    assert done.outcome == "done"
+    assert done.says.startswith(
+        f"station_hourly: generation 2 counts from {first_complete:%Y-%m-%d %H:%M} UTC on, reading from "
+        "{'0': 0}; the old checkpoint is kept at "
+    )
+    assert prepare(store, here.home, spec.name).reset_revision is None, "once"
     stream.send([end_of_input("north", now)])
     with stream.driver() as process:
         wait_until(
-            lambda: stream.manifest().generation == 2, 60, "the new generation's first batch", every=0.2
+            lambda: stream.manifest().generation == 2, 240, "the new generation's first batch", every=0.2
         )
         stream.wait_for_offset(61, process)
     compact(stream)
@@ -195,3 +213,25 @@ def test_a_reset_counts_the_open_hours_anew_and_leaves_the_others(stream: Stream
     assert rows == movements(messages, late_by=7200, max_gap=7200).rows
     assert states == {"final"}
     assert not list(open_store(stream.settings).list_objects("rejected/facts/"))
+    cut_off(stream, before=30)
+    objects, files = {one.key for one in store.list_objects("")}, sorted(here.home.rglob("*"))
+    with pytest.raises(OrderRefused, match=r"Kafka no longer holds .* The stream goes on as it is"):
+        give_order(
+            store,
+            stream.catalog.streams,
+            spec.name,
+            "reset",
+            who="ada",
+            why="a test",
+            check_reset=lambda spec: check_reset(store, here, spec),
+        )
+    assert {one.key for one in store.list_objects("")} == objects
+    refused = reset_as_ordered(store, here, spec, 9)
+    assert (refused.outcome, sorted(here.home.rglob("*"))) == ("refused", files)
+
+
+def cut_off(stream: StreamUnderTest, before: int) -> None:
+    """As retention does: the topic begins at a later offset."""
+    client = AdminClient({"bootstrap.servers": stream.kafka})
+    for future in client.delete_records([TopicPartition(stream.topic, 0, before)]).values():
+        future.result(timeout=30)

@@ -142,6 +142,28 @@ def test_a_changed_desired_state_is_tried_at_once():
     assert kind(status("failed"), crashed, history, desired(spec_revision=2)) == "start"
 
 
+@pytest.mark.parametrize("observed", WORKING)
+def test_a_driver_of_an_earlier_revision_is_followed_by_one_of_the_present(observed):
+    wanted = desired(spec_revision=2, why="restart")
+    action = act(Observed(observed, 3, process=process()), wanted=wanted)
+    assert action.kind == "restart"
+    assert "its driver of revision 1 is to be followed by one of revision 2 (ada: restart)" in action.reason
+    assert kind(observed, None, wanted=wanted) == "restart", "the triggerer sees it as well"
+    ordered = History(starts=(started(5).starts[0].model_copy(update={"spec_revision": 2}),))
+    assert kind(observed, process(), ordered, wanted) == "wait", "it was ordered a moment ago"
+
+
+def test_a_driver_outside_the_host_of_an_earlier_revision_is_taken_over():
+    wanted = desired(spec_revision=2)
+    assert kind(status(pid=1), process(EXITED, exit_code=10)) == "leave"
+    assert kind(status(pid=1), process(EXITED, exit_code=10), wanted=wanted) == "start"
+
+
+def test_without_the_host_a_driver_of_an_earlier_revision_is_waited_for_and_not_asked_about_all_the_time():
+    action = act(Observed(status(), 3, host_problem="it is away"), wanted=desired(spec_revision=2))
+    assert (action.kind, action.until) == ("wait", NOW + timedelta(minutes=2))
+
+
 def test_an_unreachable_host_does_not_disturb_a_driver_at_work():
     assert kind(status(), host_problem="the host is away") == "leave"
     action = act(Observed(status(age=300), 3, host_problem="the host is away"))
@@ -224,7 +246,8 @@ def test_whatever_is_observed_nothing_rash_is_done(wanted, observed, process_, h
         and wanted.state == "running"
     ):
         mine = observed.status.pid == process_.pid and not observed.status.ended
-        if mine and observed.age < timedelta(seconds=30):
+        ours = observed.status.spec_revision == wanted.spec_revision
+        if mine and ours and observed.age < timedelta(seconds=30):
             assert action.kind == "leave", "a driver that speaks is never touched"
 
 

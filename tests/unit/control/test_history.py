@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 from millrace.control.health import Health
 from millrace.control.history import (
     KEPT_CHANGES,
+    KEPT_SHIFTS,
     KEPT_STARTS,
     History,
+    ShiftEntry,
+    keep_shift,
     load_history,
     unhealthy_spells,
     with_health,
@@ -95,3 +98,36 @@ def test_two_supervisors_do_not_overwrite_each_other():
     with pytest.raises(PreconditionFailed):
         write_history(store, "bikes", seen((0, GOOD)), replacing=etag)
     assert load_history(store, "bikes").history.last_health.state == "failed"
+
+
+def test_shifts_are_kept_also_when_somebody_writes_in_between_and_the_oldest_go():
+    store, shift = (
+        MemoryStore(),
+        ShiftEntry(
+            began_at=at(0),
+            ended_at=at(3600),
+            state="idle",
+            reason="nothing waits",
+            records=1,
+            batches=1,
+            rejected=0,
+            restarts=0,
+            largest_lag=0,
+            unhealthy_seconds=0,
+            red=False,
+        ),
+    )
+    original, raced = store.put, []
+
+    def raced_put(key, body, **conditions):
+        if not raced:
+            raced.append(key)
+            original(key, seen((0, BAD)).to_body())
+        return original(key, body, **conditions)
+
+    store.put = raced_put
+    for number in range(KEPT_SHIFTS + 1):
+        keep_shift(store, "bikes", shift.model_copy(update={"records": number}))
+    found = load_history(store, "bikes").history
+    assert [found.last_health.state, len(found.shifts)] == ["failed", KEPT_SHIFTS]
+    assert found.shifts[-1].records == KEPT_SHIFTS

@@ -13,7 +13,14 @@ from millrace.catalog import DatasetRetention, DatasetSpec, StreamRetention, Str
 from millrace.publish.layout import published_key
 from millrace.publish.settled import SETTLED_AFTER
 from millrace.retention.found import DatasetFound, LandingFound, PublishedFound, StateFound, StreamFound
-from millrace.retention.plan import HORIZON_KNOWN_AFTER, KEPT_STATUSES, Removal, next_horizon, plan
+from millrace.retention.plan import (
+    HORIZON_KNOWN_AFTER,
+    KEPT_ORDERS,
+    KEPT_STATUSES,
+    Removal,
+    next_horizon,
+    plan,
+)
 from millrace.store import ObjectInfo
 
 NOW = datetime(2026, 6, 1, 12, 30, tzinfo=UTC)
@@ -224,3 +231,11 @@ def test_the_last_words_of_the_newest_drivers_stay_whatever_their_age() -> None:
     statuses = tuple((epoch, info(f"s{epoch}", 400 * DAY)) for epoch in range(1, KEPT_STATUSES + 3))
     removals = plan([], [StreamFound(stream(), statuses=statuses)], NOW, atomic=True).removals
     assert kinds(list(removals)) == [("driver status", "s1"), ("driver status", "s2")]
+
+
+def test_orders_go_at_their_age_but_for_the_newest() -> None:
+    orders = tuple((number, info(f"o{number}", 401 * DAY)) for number in range(1, KEPT_ORDERS + 3))
+    removals = plan([], [StreamFound(stream(), orders=orders)], NOW, atomic=True).removals
+    assert kinds(list(removals)) == [("orders", "o1"), ("orders", "o2")]
+    kept = StreamFound(stream(orders=None), orders=orders)
+    assert plan([], [kept], NOW, atomic=True).removals == ()
