@@ -20,7 +20,7 @@ from typing import Any
 from millrace.control.shared_socket import Lines, shared_socket
 
 CONNECT_WITHIN = 90.0
-"""Seconds until the shared driver must have answered; it does so before it starts its JVM."""
+"""Seconds until a shared driver must have taken the stream; it does so before it starts its JVM."""
 CONNECT_EVERY = 0.2
 ASK_HOST_EVERY = 3.0
 CRASHED = 1
@@ -35,6 +35,7 @@ class Handle:
         self._path, self._request, self._ask_host, self._say = path, request, ask_host, say
         self._stopping = False
         self._lines: Lines | None = None
+        self._alone_since = time.monotonic()
 
     def run(self) -> int:
         while not self._stopping:
@@ -55,19 +56,18 @@ class Handle:
 
     def _connected(self) -> Lines | None:
         """A connection; None when there was none in time, or none is wanted any more."""
-        begun = asked = time.monotonic()
+        asked = time.monotonic()
         while not self._stopping:
+            if time.monotonic() - self._alone_since > CONNECT_WITHIN:
+                self._say(f"no shared driver takes it on {self._path}; see its log for the reason")
+                return None
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
                 connection.connect(str(self._path))
                 return Lines(connection)
-            except OSError as error:
+            except OSError:
                 connection.close()
-                now = time.monotonic()
-                if now - begun > CONNECT_WITHIN:
-                    self._say(f"the shared driver does not answer on {self._path} ({error})")
-                    return None
-                if now - asked > ASK_HOST_EVERY:
+                if time.monotonic() - asked > ASK_HOST_EVERY:
                     self._ask_host()
                     asked = time.monotonic()
             time.sleep(CONNECT_EVERY)
@@ -88,6 +88,7 @@ class Handle:
                 return int(message["ended"])
             if "again" in message:
                 self._say(str(message["again"]))
+                self._alone_since = time.monotonic()
                 taken = False
                 break
             taken = True

@@ -111,7 +111,6 @@ class Member:
         if driver is not None:
             driver.ask_to_stop(why)
 
-
     def done(self) -> None:
         """It has ended: nobody is to be asked to stop any more."""
         with self._lock:
@@ -179,9 +178,17 @@ class SharedHost:
         connection.settimeout(REQUEST_WITHIN)
         lines = Lines(connection)
         with connection:
+            first = lines.receive()
+            if first is not None and "clear" in first:
+                with self._changed:
+                    self._await_end(str(first["clear"]), "it must be down")
+                lines.close()
+                return
+            self._notice_changes()  # first: a handle of newer code may ask in other words
             try:
-                request = Request.model_validate(lines.receive())
+                request = Request.model_validate(first)
             except ValidationError:
+                lines.close()
                 return
             connection.settimeout(None)
             member = Member(request, lines)
@@ -198,20 +205,29 @@ class SharedHost:
     def _enter(self, member: Member) -> bool:
         """Wait until an earlier life of the stream has ended. False when the handle has to ask a new process."""
         name = member.request.stream
-        outdated = None if self._again else self._engine.outdated()
         with self._changed:
-            if outdated is not None and not self._again:
-                log.warning("begins anew, with every stream in it: %s", outdated)
-                self._again = outdated
-                for other in self._members.values():
-                    other.stop(outdated)
-            while (earlier := self._members.get(name)) is not None:
-                earlier.stop("its stream is started again")
-                self._changed.wait()
+            self._await_end(name, "its stream is started again")
             if self._again or self._terminated.is_set() or self._engine.lost() is not None:
                 return False
             self._members[name] = member
         return True
+
+    def _notice_changes(self) -> None:
+        """Stop all streams, so that they begin in a new process, when this one is not what it would be now."""
+        outdated = None if self._again else self._engine.outdated()
+        if outdated is None:
+            return
+        with self._changed:
+            log.warning("begins anew, with every stream in it: %s", outdated)
+            self._again = outdated
+            for member in self._members.values():
+                member.stop(outdated)
+
+    def _await_end(self, name: str, why: str) -> None:
+        """Holding the lock, which is free meanwhile. Bounded by `_look`, which ends the process otherwise."""
+        while (earlier := self._members.get(name)) is not None:
+            earlier.stop(why)
+            self._changed.wait()
 
     def _run(self, member: Member) -> None:
         code, words = CRASHED, ""

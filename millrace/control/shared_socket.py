@@ -3,6 +3,8 @@
     handle -> driver    {"stream": …, "spec": …, "revision": …, "pid": …, "stop_within": …}, then {"stop": why}
     driver -> handle    {"taken": true}, at last {"ended": code, "words": …} or {"again": why}
 
+    anybody -> driver   {"clear": stream}, and the connection ends when that stream is not in the process any more
+
 The end of the connection says that the other side is gone: without its handle a stream is stopped, and without
 its driver a handle ends as a driver that crashed. A handle loads this, so nothing heavy is imported here.
 """
@@ -56,3 +58,18 @@ class Lines:
             self._connection.shutdown(socket.SHUT_RDWR)
         except OSError:
             return
+
+
+def clear(path: Path, stream: str) -> None:
+    """Return when no life of a stream is in the shared driver that listens there, or nobody listens.
+
+    Its handle may have been killed a moment ago: the stream then ends after its micro-batch, or with the process.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        try:
+            connection.connect(str(path))
+        except OSError:
+            return
+        lines = Lines(connection)
+        lines.send(clear=stream)
+        lines.receive()

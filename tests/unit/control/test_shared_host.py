@@ -14,7 +14,7 @@ import pytest
 from millrace.control import exit_codes, shared_host
 from millrace.control.handle import Handle
 from millrace.control.shared_host import CRASHED, Refused, Request, SharedHost
-from millrace.control.shared_socket import Lines, shared_socket
+from millrace.control.shared_socket import Lines, clear, shared_socket
 from tests.conftest import wait_until
 
 SOON = 5.0
@@ -172,6 +172,17 @@ def test_a_stream_begins_again_only_when_its_earlier_life_has_ended(place: Place
     wait_until(lambda: len(place.engine.streams) == 2, SOON, "the second life")
     assert stream.stops == ["its stream is started again"]
     assert second.runs
+
+
+def test_before_a_reset_what_is_left_of_a_stream_is_ended(place: Place) -> None:
+    clear(place.path, "orders")
+    orders, stream = place.start("orders")
+    posts, _ = place.start("posts")
+    clear(place.path, "orders")
+    assert stream.stops == ["it must be down"]
+    assert orders.ended() == exit_codes.STOPPED
+    assert posts.runs
+    clear(Path("nobody.sock"), "orders")
 
 
 def test_a_stream_that_cannot_be_ended_alone_takes_the_process_with_it(place: Place) -> None:
