@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from millrace.endpoints import Sink, SinkKind, SinkWord, SourceWord
+from millrace.shared_drivers import Disagreement, shared_drivers
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d)")
@@ -155,6 +156,9 @@ class StreamSpec(_Entry):
     heartbeat: Duration = timedelta(seconds=5)
     stop_within: Duration = timedelta(seconds=60)
     spark_conf: dict[str, str] = Field(default_factory=dict)
+    driver: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_]*$", max_length=20)
+    """Streams with the same name here share one process and one JVM: less memory, and less isolation. See
+    `docs/shared-drivers.md`. None: a driver of its own."""
     # Not part of what a driver is started with: a change of these is no reason to restart it.
     autostart: bool = Field(default=True, exclude=True)
     """Whether its DAG begins by itself. Otherwise a person starts it: from the UI, or `make up STREAMS=...`."""
@@ -173,6 +177,11 @@ class StreamSpec(_Entry):
             self.source.kind != "kafka" or {"kafka", "live"} & {s.kind for s in self.sinks}
         ):
             raise ValueError("buckets must be 1 unless the source is kafka and facts are all that is written")
+        if self.driver is not None and self.source.kind != "kafka":
+            raise ValueError(
+                f"driver: only a stream that reads kafka may share one; {self.source} cannot wait, or be read again, "
+                "when another stream takes the driver down"
+            )
         return self
 
     @property
@@ -277,6 +286,10 @@ def load_catalog(directory: Path) -> Catalog:
             _known(stream.feed, catalog.feeds, f"{where}.feed", "feeds.yaml")
         if stream.dataset is not None:
             _known(stream.dataset, catalog.datasets, f"{where}.dataset", "datasets.yaml")
+    try:
+        shared_drivers(catalog.streams.values())
+    except Disagreement as error:
+        raise CatalogError(f"{directory / 'streams.yaml'}: {error}") from None
     for feed in catalog.feeds.values():
         _known(feed.topic, catalog.topics, f"{directory / 'feeds.yaml'}: {feed.name}.topic", "topics.yaml")
     for dataset in catalog.datasets.values():

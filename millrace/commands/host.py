@@ -61,6 +61,8 @@ def execute(
     if order.delay:
         _say(f"{name} crashed a moment ago; starting it again in {order.delay:g} s")
         time.sleep(order.delay)
+    if order.spec.driver is not None:
+        _start_shared(chosen, order.spec.driver)
     _say(f"starting {name}: {' '.join(order.command)}")
     os.execv(order.command[0], order.command)  # noqa: S606
 
@@ -108,6 +110,25 @@ def _reset(order: Order, chosen: Settings) -> None:
         _say(f"the reset that was ordered cannot be done now: {error}")
         raise typer.Exit(1) from None
     _say(f"reset {done.outcome}: {done.says}")
+
+
+def _start_shared(chosen: Settings, driver: str) -> None:
+    """Have the stream host start a shared driver; no harm when it runs."""
+    from millrace.control import exit_codes
+    from millrace.control.launcher import StreamHost
+    from millrace.control.process import HostUnavailable, LauncherError
+    from millrace.control.streamhost import log_file, shared_program
+
+    program = shared_program(driver)
+    try:
+        StreamHost.of(chosen).start(program)
+    except HostUnavailable as error:
+        _say(str(error))
+        raise typer.Exit(1) from None
+    except LauncherError as error:
+        _say(str(error))
+        raise typer.Exit(exit_codes.BAD_CONFIGURATION) from None
+    _say(f"the driver {driver} is shared; what it prints: {log_file(chosen.home, program)}")
 
 
 def _say(text: str) -> None:

@@ -86,8 +86,24 @@ def prepare(
     path = directory / "spec.json"
     path.write_text(json.dumps(desired.config, indent=2), encoding="utf-8")
     revision = str(desired.spec_revision)
-    line = [sys.executable, "-m", f"spark_apps.{spec.app}", "--spec", str(path), "--revision", revision]
+    line = _command(spec, home, path, revision)
     return Order(line, delay, spec, _pending_reset(store, stream, desired))
+
+
+def _command(spec: StreamSpec, home: Path, path: Path, revision: str) -> list[str]:
+    """The stream's driver; or, where that is shared, the handle that stands for it."""
+    if spec.driver is None:
+        return [sys.executable, "-m", f"spark_apps.{spec.app}", "--spec", str(path), "--revision", revision]
+    options = {
+        "home": str(home),
+        "driver": spec.driver,
+        "stream": spec.name,
+        "spec": str(path),
+        "revision": revision,
+        "stop-within": f"{spec.stop_within.total_seconds():g}",
+    }
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    return [sys.executable, "-m", "millrace.control.handle", *words]
 
 
 def _pending_reset(store: ObjectStore, stream: str, desired: DesiredState) -> int | None:

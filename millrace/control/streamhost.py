@@ -18,6 +18,7 @@ from pathlib import Path
 from millrace.catalog import StreamSpec
 from millrace.control import exit_codes
 from millrace.settings import PROJECT_ROOT, Settings, SettingsError
+from millrace.shared_drivers import SharedDriver, shared_drivers
 
 LONGEST_SOCKET_PATH = 90
 """Systems allow 104 (macOS) or 108 bytes, and supervisord binds a longer name first."""
@@ -43,6 +44,11 @@ def stream_dir(home: Path, stream: str) -> Path:
     return home / "streams" / stream
 
 
+def shared_program(driver: str) -> str:
+    """The program of a shared driver; no stream can have such a name."""
+    return f"shared-{driver}"
+
+
 def render_config(settings: Settings, streams: Iterable[StreamSpec]) -> str:
     """The supervisord configuration of a stream host.
 
@@ -54,7 +60,9 @@ def render_config(settings: Settings, streams: Iterable[StreamSpec]) -> str:
             f"the path {home} is too long for a unix socket below it (more than {LONGEST_SOCKET_PATH} bytes "
             "in all): set MILLRACE_HOME to a shorter one"
         )
-    sections = [_host(home)] + [_program(home, spec) for spec in sorted(streams, key=lambda one: one.name)]
+    known = sorted(streams, key=lambda one: one.name)
+    sections = [_host(home)] + [_program(home, spec) for spec in known]
+    sections += [_shared_program(home, driver) for driver in shared_drivers(known).values()]
     return "\n".join(sections)
 
 
@@ -127,6 +135,33 @@ def _program(home: Path, spec: StreamSpec) -> str:
             "killasgroup=true",
             "redirect_stderr=true",
             f"stdout_logfile={_escaped(log_file(home, spec.name))}",
+            "stdout_logfile_maxbytes=10MB",
+            "stdout_logfile_backups=3",
+            "",
+        ]
+    )
+
+
+def _shared_program(home: Path, driver: SharedDriver) -> str:
+    name = shared_program(driver.name)
+    line = shlex.join([sys.executable, "-m", "spark_apps.runtime.shared_driver", driver.name])
+    return "\n".join(
+        [
+            f"[program:{name}]",
+            f"command={_escaped(line)}",
+            f"directory={_escaped(PROJECT_ROOT)}",
+            # The handle of a stream has it started, also after a crash: one restarter, whose lives are counted.
+            "autostart=false",
+            "autorestart=false",
+            "startsecs=0",
+            # Ended last, when the handles have stopped their streams.
+            "priority=900",
+            "stopsignal=TERM",
+            f"stopwaitsecs={round(driver.stop_within) + 2 * STOP_MARGIN}",
+            "stopasgroup=false",
+            "killasgroup=true",
+            "redirect_stderr=true",
+            f"stdout_logfile={_escaped(log_file(home, name))}",
             "stdout_logfile_maxbytes=10MB",
             "stdout_logfile_backups=3",
             "",

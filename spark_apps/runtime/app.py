@@ -16,7 +16,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from millrace import settings
-from millrace.catalog import CatalogError, StreamSpec, explained, load_catalog
+from millrace.catalog import Catalog, CatalogError, StreamSpec, explained, load_catalog
 from millrace.control import exit_codes
 from millrace.settings import SettingsError
 from spark_apps.runtime.keyed_fold import KeyedFold
@@ -67,25 +67,12 @@ def run_app(
 ) -> int:
     """Run a stateful app; return its exit code. `fold_of` makes the transform from the stream's spec."""
     options = _parser(name).parse_args(arguments)
-    logging.Formatter.converter = time.gmtime
-    logging.basicConfig(
-        level=os.environ.get("MILLRACE_LOG_LEVEL", "INFO"),
-        format="%(asctime)sZ %(levelname)-7s %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S",
-    )
-    for chatty in ("py4j", "botocore", "boto3", "urllib3", "s3transfer"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    start_logging()
     try:
         found = settings.load()
         catalog = load_catalog(found.catalog_dir)
-        spec = _spec_file(options.spec) if options.spec else catalog.streams[options.stream]
-        if spec.dataset is not None and spec.dataset not in catalog.datasets:
-            raise CatalogError(f"{options.spec}: dataset {spec.dataset!r} is not in catalog/datasets.yaml")
-        fold = fold_of(spec)
-        if spec.buckets > 1 and not fold.is_divisible:
-            raise CatalogError(
-                f"catalog/streams.yaml: {spec.name}.buckets must be 1: this app counts over all keys"
-            )
+        spec = read_spec(options.spec) if options.spec else catalog.streams[options.stream]
+        fold = checked_fold(spec, catalog, fold_of)
     except (SettingsError, CatalogError) as error:
         logging.error("%s: %s", name, error)
         return exit_codes.BAD_CONFIGURATION
@@ -101,6 +88,30 @@ def run_app(
         logging.error("%s: %s", name, error)
         return exit_codes.BAD_CONFIGURATION
     return driver.run()
+
+
+def start_logging() -> None:
+    """Logging as every driver has it: to standard error, in UTC, without the chatter of libraries."""
+    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(
+        level=os.environ.get("MILLRACE_LOG_LEVEL", "INFO"),
+        format="%(asctime)sZ %(levelname)-7s %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S",
+    )
+    for chatty in ("py4j", "botocore", "boto3", "urllib3", "s3transfer"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def checked_fold(spec: StreamSpec, catalog: Catalog, fold_of: Callable[[StreamSpec], KeyedFold]) -> KeyedFold:
+    """The stream's transform, once what it needs is there. Raises CatalogError."""
+    if spec.dataset is not None and spec.dataset not in catalog.datasets:
+        raise CatalogError(f"{spec.name}: dataset {spec.dataset!r} is not in catalog/datasets.yaml")
+    fold = fold_of(spec)
+    if spec.buckets > 1 and not fold.is_divisible:
+        raise CatalogError(
+            f"catalog/streams.yaml: {spec.name}.buckets must be 1: this app counts over all keys"
+        )
+    return fold
 
 
 def main(name: str, fold_of: Callable[[StreamSpec], KeyedFold]) -> None:
@@ -122,7 +133,8 @@ def _parser(name: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _spec_file(path: Path) -> StreamSpec:
+def read_spec(path: Path) -> StreamSpec:
+    """A stream's entry from a JSON file. Raises CatalogError."""
     try:
         return StreamSpec.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from millrace.catalog import CatalogError, StreamSpec
 from millrace.control.order import OrderRefused
 from millrace.control.orders import ResetOutcome, put_outcome
+from millrace.control.shared_socket import clear, shared_socket
 from millrace.control.status import DriverStatus, newest_status
 from millrace.control.streamhost import stream_dir
 from millrace.settings import Settings
@@ -46,6 +47,8 @@ def reset_here(store: ObjectStore, settings: Settings, spec: StreamSpec) -> Rese
         )
     if not spec.source.is_replayable:
         raise CatalogError(f"{spec.name} reads {spec.source}, which cannot be read again")
+    if spec.driver is not None:
+        clear(shared_socket(settings.home, spec.driver), spec.name)
     directory = stream_dir(settings.home, spec.name) / "checkpoint"
     if spec.source.kind != "kafka":
         return read_again(store, spec, directory)

@@ -7,7 +7,6 @@ adds no request to the path of a micro-batch.
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import threading
 from collections.abc import Callable
@@ -40,6 +39,7 @@ class Reporter:
         driver_epoch: int,
         spec_revision: int,
         progress: Progress,
+        pid: int,
         on_stop: Callable[[str], None],
         on_fenced: Callable[[int], None],
     ) -> None:
@@ -57,7 +57,7 @@ class Reporter:
             "driver_epoch": driver_epoch,
             "spec_revision": spec_revision,
             "host": socket.gethostname(),
-            "pid": os.getpid(),
+            "pid": pid,
             "started_at": datetime.now(UTC),
         }
         self._closed = threading.Event()

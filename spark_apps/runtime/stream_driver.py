@@ -41,10 +41,10 @@ from spark_apps.runtime.errors import (
 from spark_apps.runtime.keyed_fold import KeyedFold
 from spark_apps.runtime.micro_batch import BatchTask, run_micro_batch
 from spark_apps.runtime.outputs import Outputs
+from spark_apps.runtime.place import OwnProcess, Place
 from spark_apps.runtime.poison import FailureCount
 from spark_apps.runtime.progress import Progress
 from spark_apps.runtime.reporter import Reporter
-from spark_apps.runtime.session import start_session
 from spark_apps.runtime.sources import StreamSource, source_of
 
 if TYPE_CHECKING:
@@ -72,7 +72,9 @@ class StreamDriver:
         settings: Settings,
         fold: KeyedFold,
         spec_revision: int,
+        place: Place | None = None,
     ) -> None:
+        self._place = place or OwnProcess()
         self._spec = spec
         self._dataset = dataset
         self._settings = settings
@@ -88,7 +90,11 @@ class StreamDriver:
     def run(self) -> int:
         """Run until told to stop; return the exit code (see control/exit_codes.py)."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._ask_to_stop("asked to stop by a signal"))
+            signal.signal(number, lambda *_: self.ask_to_stop("asked to stop by a signal"))
+        return self.live()
+
+    def live(self) -> int:
+        """As `run`, in any thread, without hearing signals."""
         try:
             epoch = claim_epoch(self._store, self._spec.name, spec_revision=self._revision)
         except StoreUnavailable as error:
@@ -101,7 +107,8 @@ class StreamDriver:
             driver_epoch=epoch,
             spec_revision=self._revision,
             progress=self._progress,
-            on_stop=self._ask_to_stop,
+            pid=self._place.pid,
+            on_stop=self.ask_to_stop,
             on_fenced=self._fence,
         )
         reporter.start()
@@ -141,7 +148,7 @@ class StreamDriver:
         if last is not None:
             state.sweep(last)
         reporter.watch(source, checkpoint.generation)
-        spark = start_session(self._spec, self._home / "scratch")
+        spark = self._place.session(self._spec, self._home / "scratch")
         records = source.read(spark, checkpoint.starting_offsets)
         query = (
             records.writeStream.queryName(self._spec.name)
@@ -312,18 +319,19 @@ class StreamDriver:
                 self._stopping.wait(2**number)
         return None
 
-    def _ask_to_stop(self, why: str) -> None:
+    def ask_to_stop(self, why: str) -> None:
+        """End after the micro-batch at hand; from any thread."""
         if not self._stopping.is_set():
             log.info("%s: stopping after this micro-batch: %s", self._spec.name, why)
             self._stopping.set()
 
     def _fence(self, newer: int) -> None:
         self._fenced_by = newer
-        self._ask_to_stop(f"driver epoch {newer} has taken over")
+        self.ask_to_stop(f"driver epoch {newer} has taken over")
 
     def _close(self, spark: SparkSession) -> None:
         try:
-            spark.stop()
+            self._place.leave(spark)
         except Exception as error:
             log.warning("%s: Spark did not close cleanly: %s", self._spec.name, error)
 

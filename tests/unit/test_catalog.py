@@ -11,6 +11,7 @@ import yaml
 from millrace.catalog import Catalog, CatalogError, load_catalog
 from millrace.endpoints import Sink, Source, parse_sink, parse_source
 from millrace.settings import PROJECT_ROOT
+from millrace.shared_drivers import shared_drivers
 
 STREAM = {"app": "a", "source": "kafka://polls", "dataset": "counts"}
 DATASET = {
@@ -38,6 +39,10 @@ def stream(**changes: Any) -> dict[str, Any]:
     return {"streams": {"s": entry}}
 
 
+def shared(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    return {"streams": {"s": STREAM | first, "t": STREAM | second}}
+
+
 def dataset(**changes: Any) -> dict[str, Any]:
     return {"datasets": {"counts": DATASET | changes}}
 
@@ -63,6 +68,20 @@ def dataset(**changes: Any) -> dict[str, Any]:
         (stream(sinks=["facts", "live"], buckets=2), r"buckets must be 1 unless"),
         (stream(source="files://d", buckets=2), r"buckets must be 1 unless"),
         (stream(feed="other"), r"s\.feed: 'other' is not in feeds\.yaml; there are: none"),
+        (stream(driver="Light"), r"s\.driver: .*\(found 'Light'\)"),
+        (stream(driver="l" * 21), r"s\.driver: .*at most 20 characters"),
+        (
+            stream(driver="light", source="files://d"),
+            r"streams\.yaml: s: driver: only a stream that reads kafka",
+        ),
+        (
+            shared({"driver": "light"}, {"driver": "light", "master": "local[4]"}),
+            r"streams\.yaml: t\.master: 'local\[4\]', but s has 'local\[2\]', and both share the driver 'light'",
+        ),
+        (
+            shared({"driver": "light", "spark_conf": {"a": "1"}}, {"driver": "light"}),
+            r"streams\.yaml: t\.spark_conf: \{\}, but s has \{'a': '1'\}.*write the same in both",
+        ),
         (stream(topic="polls"), r"s\.topic is not a key that is known here"),
         (dataset(defaults={"nothing": 1}), r"counts\.defaults: 'nothing' is not in counts\.columns"),
         (dataset(defaults={"n": "one"}), r"counts\.defaults\.n: 'one' is not a value of type int64"),
@@ -115,3 +134,16 @@ def test_what_a_driver_is_started_with_reads_back_the_same() -> None:
         again = type(spec).model_validate_json(spec.model_dump_json())
         assert again.model_dump() == spec.model_dump()
         assert not {"feed", "autostart", "retention"} & set(spec.model_dump())
+
+
+def test_streams_that_share_a_driver_get_the_memory_of_the_largest(tmp_path: Path) -> None:
+    first = {"driver": "light", "driver_memory": "900m", "stop_within": "20s"}
+    found = load(tmp_path, **shared(first, {"driver": "light", "driver_memory": "1g"}))
+    (driver,) = shared_drivers(found.streams.values()).values()
+    assert (driver.streams, driver.driver_memory, driver.stop_within) == (("s", "t"), "1g", 60)
+
+
+def test_streams_on_different_drivers_may_differ(tmp_path: Path) -> None:
+    found = load(tmp_path, **shared({"driver": "light", "master": "local[4]"}, {"driver": "other"}))
+    assert sorted(shared_drivers(found.streams.values())) == ["light", "other"]
+    assert shared_drivers(load(tmp_path).streams.values()) == {}

@@ -32,6 +32,15 @@ def test_it_becomes_the_driver_of_the_deployed_spec(tmp_path):
     assert json.loads(spec.read_text()) == SPEC.model_dump(mode="json")
 
 
+def test_with_a_shared_driver_it_becomes_the_handle_of_the_stream(tmp_path):
+    config = SPEC.model_dump(mode="json") | {"driver": "light", "stop_within": "20s"}
+    order = prepare(deployed(config=config), tmp_path, "bikes")
+    assert order.command[1:3] == ["-m", "millrace.control.handle"]
+    given = dict(zip(order.command[3::2], order.command[4::2], strict=True))
+    assert given["--spec"] == str(tmp_path / "streams" / "bikes" / "spec.json")
+    assert (given["--driver"], given["--stream"], given["--stop-within"]) == ("light", "bikes", "20")
+
+
 @pytest.mark.parametrize(
     ("config", "words"),
     [

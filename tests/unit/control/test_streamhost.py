@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from millrace import settings
-from millrace.control.streamhost import render_config
+from millrace.control.shared_socket import shared_socket
+from millrace.control.streamhost import LONGEST_SOCKET_PATH, render_config
 from millrace.settings import SettingsError
 from tests.unit.control.samples import SPEC
 
@@ -32,6 +33,28 @@ def test_there_is_one_constant_program_per_stream_that_does_not_start_by_itself(
     )
     assert (bikes["stopwaitsecs"], bikes["killasgroup"]) == ("75", "true")
     assert int(bikes["stdout_logfile_backups"]) > 0
+
+
+def test_streams_that_share_a_driver_keep_their_programs_and_get_one_more():
+    here = settings.load({"MILLRACE_HOME": "/srv/millrace"})
+    streams = [SPEC.model_copy(update={"name": name, "driver": "light"}) for name in ("bikes", "orders")]
+    parsed = configparser.RawConfigParser(inline_comment_prefixes=(" ;",))
+    parsed.read_string(render_config(here, streams))
+    assert [name for name in parsed if name.startswith("program:")] == [
+        "program:bikes",
+        "program:orders",
+        "program:shared-light",
+    ]
+    shared = parsed["program:shared-light"]
+    assert shared["command"].endswith(" -m spark_apps.runtime.shared_driver light")
+    assert (shared["autostart"], shared["autorestart"]) == ("false", "false"), "its handles have it started"
+    assert int(shared["priority"]) < 999, "the host ends it after them"
+
+
+def test_the_socket_of_a_shared_driver_fits_wherever_the_hosts_own_does():
+    home = Path("/srv") / ("x" * (LONGEST_SOCKET_PATH - len("/srv//run/streamhost.sock")))
+    rendered(str(home))
+    assert len(str(shared_socket(home, "d" * 20))) <= 103
 
 
 def test_it_listens_on_a_private_socket_only_and_holds_no_secret():

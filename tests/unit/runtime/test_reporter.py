@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 
 import pytest
@@ -44,6 +45,7 @@ def start(store: MemoryStore, topic: Topic) -> tuple[Reporter, Heard]:
         driver_epoch=claim_epoch(store, "s", spec_revision=1),
         spec_revision=1,
         progress=Progress(),
+        pid=os.getpid(),
         on_stop=heard.stops.append,
         on_fenced=heard.fences.append,
     )
