@@ -8,7 +8,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -143,8 +143,10 @@ def pair(tmp_path: Path, store_settings: Settings, kafka: str) -> Iterator[Pair]
             try:
                 yield Pair(host, below, orders, posts)
             finally:
-                for child in below.children(recursive=True):
-                    if child.name() == "java" or "spark_apps.runtime.shared_driver" in child.cmdline():
+                family = below.children(recursive=True)
+                below.terminate()  # first: what is shutting down starts nothing again
+                for child in family:
+                    with suppress(psutil.Error):
                         child.kill()
 
 
