@@ -54,13 +54,13 @@ class Platform:
     def supervisor(self) -> Supervisor:
         return Supervisor(self.home)
 
-    def millrace(self, *arguments: str, timeout: float = 280) -> subprocess.CompletedProcess[str]:
+    def millrace(self, *arguments: str, timeout: float = 540) -> subprocess.CompletedProcess[str]:
         """Run the command as a person would; its output is in `stdout` (errors too)."""
         return run_millrace(self.environment, *arguments, timeout=timeout)
 
 
 def run_millrace(
-    environment: dict[str, str], *arguments: str, timeout: float = 280
+    environment: dict[str, str], *arguments: str, timeout: float = 540
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "millrace", *arguments],
