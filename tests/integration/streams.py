@@ -22,6 +22,7 @@ from confluent_kafka import Producer
 from millrace.catalog import Catalog, DatasetSpec, load_catalog
 from millrace.control.status import DriverStatus, newest_status
 from millrace.kafka_topics import ensure_topics
+from millrace.local.jars import jar_root
 from millrace.publish.codec import decode_hour
 from millrace.publish.compact import compact_hours
 from millrace.publish.due import due_hours
@@ -56,7 +57,7 @@ class StreamUnderTest:
                 for name, value in os.environ.items()
                 if not name.startswith(("MILLRACE_", "AWS_"))
             },
-            **({"MILLRACE_JARS": os.environ["MILLRACE_JARS"]} if "MILLRACE_JARS" in os.environ else {}),
+            "MILLRACE_JARS": str(jar_root()),
             "MILLRACE_HOME": str(found.home),
             "MILLRACE_CATALOG": str(self.catalog_dir),
             "MILLRACE_KAFKA": self.kafka,
