@@ -10,7 +10,8 @@ from millrace.feeds.posts.tags import text_tags
 from millrace.settings import PROJECT_ROOT
 
 TEXT = (PROJECT_ROOT / "docs" / "schemas.md").read_text(encoding="utf-8")
-EXAMPLES = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)]
+TOPICS = [section for section in TEXT.split("\n## ") if section.startswith("Topic ")]
+EXAMPLES = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", "".join(TOPICS), re.DOTALL)]
 
 
 def test_the_examples_follow_the_schemas() -> None:
