@@ -73,9 +73,18 @@ def poll_of(value: bytes, arrived: int) -> Message:
 def past_day(platform: Platform) -> None:
     """Everything of the past is counted and published, however slow the machine (`up` waits only so long)."""
 
+    waiting = {}
+    for name, topic in ((STREAM, "station_polls"), ("order_metrics", "orders")):
+        status = newest_status(platform.store, name)
+        assert status is not None
+        waiting[name, topic] = sum(status.end_offsets[topic].values())
+
     def caught_up() -> bool:
-        found = [newest_status(platform.store, name) for name in (STREAM, "order_metrics")]
-        return all(status is not None and (status.lag == 0 or status.last_idle_at) for status in found)
+        found = {key: newest_status(platform.store, key[0]) for key in waiting}
+        return all(
+            (status := found[key]) is not None and sum(status.offsets[key[1]].values()) >= goal
+            for key, goal in waiting.items()
+        )
 
     wait_until(caught_up, 240, "the streams to have read the past", every=0.5)
     run = platform.api.trigger("compact_hourly")
