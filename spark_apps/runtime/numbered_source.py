@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from millrace.catalog import StreamSpec
+from spark_apps.runtime.quiet_source import QuietSource
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import Column
 
 ROW_BITS = 33
 """Of Spark's monotonically increasing id: the row within the partition; what is above it is the partition."""
 
 
-class NumberedSource:
+class NumberedSource(QuietSource):
     """A source without offsets; a driver goes on counting where the state stopped."""
 
     order: tuple[str, ...] = ("offset",)
@@ -26,19 +27,6 @@ class NumberedSource:
         """Nothing to check: where it goes on is not the state's business."""
 
     def end_offsets(self) -> dict[str, int] | None:
-        return None
-
-    def batch(self, records: DataFrame) -> DataFrame:
-        return records
-
-    def closed(self, spark: SparkSession, *, begun: bool) -> str | None:  # noqa: ARG002
-        return None
-
-    def refused(self, reason: str) -> str | None:  # noqa: ARG002
-        return None
-
-    @property
-    def warning(self) -> str | None:
         return None
 
 

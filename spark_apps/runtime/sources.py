@@ -15,6 +15,7 @@ from millrace.settings import Settings
 from spark_apps.runtime.errors import BadConfiguration
 from spark_apps.runtime.kafka_source import TopicOffsets, check_still_held, read_topic, starting_offsets
 from spark_apps.runtime.numbered_source import NumberedSource, row_in_partition
+from spark_apps.runtime.quiet_source import QuietSource
 from spark_apps.runtime.records import IN_KAFKA
 from spark_apps.runtime.socket_source import SocketSource
 
@@ -70,7 +71,7 @@ def source_of(spec: StreamSpec, settings: Settings) -> StreamSource:
             return RateSource(spec)
 
 
-class KafkaSource:
+class KafkaSource(QuietSource):
     """A topic. Its number of partitions is asked once: it is fixed."""
 
     order: tuple[str, ...] = IN_KAFKA
@@ -96,19 +97,6 @@ class KafkaSource:
     def read(self, spark: SparkSession, starting: Mapping[str, int] | None) -> DataFrame:
         start = starting_offsets(self._spec.topic, self._partitions, starting)
         return read_topic(spark, self._spec, self._bootstrap, start)
-
-    def batch(self, records: DataFrame) -> DataFrame:
-        return records
-
-    def closed(self, spark: SparkSession, *, begun: bool) -> str | None:  # noqa: ARG002
-        return None
-
-    def refused(self, reason: str) -> str | None:  # noqa: ARG002
-        return None
-
-    @property
-    def warning(self) -> str | None:
-        return None
 
 
 class FilesSource(NumberedSource):
