@@ -57,3 +57,15 @@ TimeZone = Annotated[str, AfterValidator(_timezone)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Rate = Annotated[float, Field(gt=0, le=200_000)]
 """Messages per second."""
+
+
+class MadeUpOptions(FeedOptions):
+    """Of a feed that makes up numbered messages from a seed."""
+
+    seed: int = 1
+    rate: Rate = 10.0
+    """Messages per second."""
+    history: Duration = timedelta(0)
+    """How much of the past an empty topic is given at once, at the same rate; the gap of a stop is not filled."""
+    total: int | None = Field(default=None, ge=1)
+    """The number of the last message; without end when left out."""

@@ -24,6 +24,7 @@ import polars as pl
 
 from millrace.catalog import StreamSpec
 from millrace.settings import Settings
+from millrace.signals import handled
 from spark_apps.runtime.console_sink import Console
 from spark_apps.runtime.errors import SourceClosed
 from spark_apps.runtime.kafka_sink import KafkaMessages
@@ -144,13 +145,8 @@ class HandRun:
                 raise KeyboardInterrupt
             self._stopping.set()
 
-        signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        before = [signal.signal(number, stop) for number in signals]
-        try:
+        with handled(stop, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             yield
-        finally:
-            for number, handler in zip(signals, before, strict=True):
-                signal.signal(number, handler)
 
     @contextmanager
     def _quiet(self) -> Iterator[None]:

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Literal
 
 from pydantic import Field
 
-from millrace.catalog import Duration
-from millrace.feeds.option_types import FeedOptions, Rate
+from millrace.feeds.option_types import FeedOptions, MadeUpOptions, Rate
 
 
-class OrdersOptions(FeedOptions):
-    """`orders`: made up, from a seed. All but the time of an order is a function of the seed and its id."""
-
-    seed: int = 1
-    rate: Rate = 10.0
-    """Orders per second."""
-    history: Duration = timedelta(0)
-    """How much of the past an empty topic is given at once, at the same rate; the gap of a stop is not filled."""
-    total: int | None = Field(default=None, ge=1)
-    """The id of the last order; without end when left out."""
+class OrdersOptions(MadeUpOptions):
+    """`orders`: made up. All but the time of an order is a function of the seed and its id."""
 
 
 class OrdersReplayOptions(FeedOptions):

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Literal
 
 from pydantic import Field
 
-from millrace.catalog import Duration
-from millrace.feeds.option_types import FeedOptions, Rate
+from millrace.feeds.option_types import FeedOptions, MadeUpOptions, Rate
 
 
-class PostsDemoOptions(FeedOptions):
-    """`posts_demo`: made up, from a seed. All but the time of a post is a function of the seed and its number."""
+class PostsDemoOptions(MadeUpOptions):
+    """`posts_demo`: made up. All but the time of a post is a function of the seed and its number."""
 
-    seed: int = 1
     rate: Rate = 5.0
-    """Posts per second."""
-    history: Duration = timedelta(0)
-    """How much of the past an empty topic is given at once, at the same rate; the gap of a stop is not filled."""
-    total: int | None = Field(default=None, ge=1)
-    """The number of the last post; without end when left out."""
 
 
 class TweetsOptions(FeedOptions):
