@@ -7,7 +7,12 @@ import random
 import time
 from datetime import UTC, datetime
 
-from tests.integration.streams import StreamUnderTest, kill
+from millrace.control import exit_codes
+from millrace.control.live import read_live
+from millrace.store import open_store
+from spark_apps.runtime.clock import as_text
+from tests.conftest import wait_until
+from tests.integration.streams import StreamUnderTest, compact, kill
 from tests.oracles.posts import Record
 from tests.post_records import GARBAGE, TEXTS, end, post
 
@@ -52,6 +57,24 @@ def killed_twice(
             time.sleep(dice.random())
             kill(process, victim)
     stream.send(made[2 * third :])
+
+
+def finished(stream: StreamUnderTest, records: int, newest_at: int | None) -> None:
+    """Read to the end, publish, see the last live view (`newest_at` in epoch milliseconds), and stop in order."""
+    store = open_store(stream.settings)
+    with stream.driver() as process:
+        stream.wait_for_offset(records, process)
+        compact(stream)
+        wait_until(
+            lambda: (
+                (view := read_live(store, stream.name)) is not None
+                and view.content["as_of"] == as_text(newest_at)
+            ),
+            30,
+            "the live view of the last batch",
+        )
+        process.terminate()
+        assert process.wait(120) == exit_codes.STOPPED
 
 
 def as_arrived(made: list[tuple[bytes | None, bytes | None]]) -> list[Record]:

@@ -7,15 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from millrace.control import exit_codes
 from millrace.control.live import read_live
 from millrace.settings import Settings
 from millrace.store import open_store
-from spark_apps.runtime.clock import as_text
-from tests.conftest import wait_until
-from tests.integration.crowd import as_arrived, killed_twice, posts_of_a_crowd
+from tests.integration.crowd import as_arrived, finished, killed_twice, posts_of_a_crowd
 from tests.integration.millrace_command import millrace
-from tests.integration.streams import compact, make_stream, published_rows, rejected_rows
+from tests.integration.streams import make_stream, published_rows, rejected_rows
 from tests.oracles.posts import posts_of, tags_by_hour, top_tags
 
 pytestmark = pytest.mark.stack
@@ -32,20 +29,8 @@ def test_killed_twice_with_repeats_and_garbage_it_is_exact(
     made = posts_of_a_crowd(1, 500)
     killed_twice(stream, made, random.Random(1))
     book = posts_of(as_arrived(made), late_by=600)
+    finished(stream, len(made), newest_at=book.newest_at)
     store = open_store(stream.settings)
-    with stream.driver() as process:
-        stream.wait_for_offset(len(made), process)
-        compact(stream)
-        wait_until(
-            lambda: (
-                (view := read_live(store, stream.name)) is not None
-                and view.content["as_of"] == as_text(book.newest_at)
-            ),
-            30,
-            "the live view of the last batch",
-        )
-        process.terminate()
-        assert process.wait(120) == exit_codes.STOPPED
     rows, states = published_rows(stream)
     assert {
         (row["source"], row["tag"], int(row["window_start"].timestamp()) // 3600): (row["posts"], row["uses"])

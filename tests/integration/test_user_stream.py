@@ -7,15 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from millrace.control import exit_codes
 from millrace.control.live import read_live
 from millrace.settings import Settings
 from millrace.store import open_store
-from spark_apps.runtime.clock import as_text
-from tests.conftest import wait_until
-from tests.integration.crowd import as_arrived, killed_twice, posts_of_a_crowd
+from tests.integration.crowd import as_arrived, finished, killed_twice, posts_of_a_crowd
 from tests.integration.millrace_command import millrace
-from tests.integration.streams import compact, make_stream, published_rows, rejected_rows
+from tests.integration.streams import make_stream, published_rows, rejected_rows
 from tests.oracles.posts import posts_of
 from tests.oracles.users import felt_by, lists_of, users_by_hour
 
@@ -34,20 +31,8 @@ def test_killed_twice_with_repeats_and_garbage_it_is_exact(
     killed_twice(stream, made, random.Random(2))
     book = posts_of(as_arrived(made), late_by=600)
     users, felt = felt_by(book, alpha=0.3, expire_after=3_600_000)
+    finished(stream, len(made), newest_at=book.newest_at)
     store = open_store(stream.settings)
-    with stream.driver() as process:
-        stream.wait_for_offset(len(made), process)
-        compact(stream)
-        wait_until(
-            lambda: (
-                (view := read_live(store, stream.name)) is not None
-                and view.content["as_of"] == as_text(book.newest_at)
-            ),
-            30,
-            "the live view of the last batch",
-        )
-        process.terminate()
-        assert process.wait(120) == exit_codes.STOPPED
     rows, states = published_rows(stream)
     recount = users_by_hour(felt)
     assert {
