@@ -75,6 +75,12 @@ class Embedded:
             "--stream",
             environment["MILLRACE_BENCH_STREAM"],
         ]
+        with self.running(command, environment) as process:
+            yield process
+
+    @contextmanager
+    def running(self, command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+        """A program for the length of a block, ended with SIGTERM; what it says goes to the log."""
         process = subprocess.Popen(
             command,
             cwd=PROJECT_ROOT,
@@ -87,7 +93,7 @@ class Embedded:
             yield process
         finally:
             process.terminate()
-            process.wait(60)
+            process.wait(200)  # a stream host lets its drivers finish
 
 
 @contextmanager

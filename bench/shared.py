@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,8 +77,8 @@ def measure(
     with ExitStack() as ends:
         for name in NAMES:
             feed = [sys.executable, "-m", "millrace", "feed", "run", str(catalog.streams[name].feed)]
-            ends.enter_context(running(feed, environment, stack))
-        supervisord = psutil.Process(ends.enter_context(running(command(config), environment, stack)).pid)
+            ends.enter_context(stack.running(feed, environment))
+        supervisord = psutil.Process(ends.enter_context(stack.running(command(config), environment)).pid)
         wait(lambda: socket_file(home).exists(), 30)
         at = time.monotonic()
         for name in NAMES:
@@ -115,25 +114,6 @@ def catalog_with(home: Path, driver: str | None) -> tuple[Path, Catalog]:
                 entries[name]["driver"] = driver
         (directory / file.name).write_text(yaml.safe_dump(entries, sort_keys=False))
     return directory, load_catalog(directory)
-
-
-@contextmanager
-def running(
-    line: list[str], environment: dict[str, str], stack: Embedded
-) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        line,
-        cwd=PROJECT_ROOT,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=stack.log,
-        stderr=stack.log,
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(200)
 
 
 def wait(condition: Callable[[], object], within: float) -> None:

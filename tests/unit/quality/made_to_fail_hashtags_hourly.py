@@ -2,43 +2,29 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
 
-from millrace.catalog import load_catalog
 from millrace.quality.views import Hour
-from millrace.settings import PROJECT_ROOT
+from tests.unit.quality.builders import HOUR
+from tests.unit.quality.made import Made
 
-DATASET = load_catalog(PROJECT_ROOT / "catalog").datasets["hashtags_hourly"]
-HOUR = datetime(2026, 3, 4, 8, tzinfo=UTC)
-TIMES = {name: pl.Datetime("us", "UTC") for name in ("window_start", "window_end")}
-
-
-def row(**values: Any) -> dict[str, Any]:
-    good = {
+MADE = Made(
+    "hashtags_hourly",
+    {
         "source": "demo",
         "tag": "#t99",
         "window_start": HOUR,
         "window_end": HOUR + timedelta(hours=1),
         "posts": 5,
         "uses": 6,
-    }
-    return good | values
-
-
-def good() -> pl.DataFrame:
-    return pl.DataFrame([row(tag=f"#t{number}") for number in range(5)], schema_overrides=TIMES)
-
-
-def hour(rows: pl.DataFrame) -> Hour:
-    return Hour(dataset=DATASET, rows=rows, hour=HOUR)
-
-
-def with_row(**values: Any) -> Hour:
-    return hour(pl.concat([good(), pl.DataFrame([row(**values)], schema=good().schema)]))
-
+    },
+    "tag",
+    tuple(f"#t{number}" for number in range(5)),
+)
+good, hour, with_row, good_hour = MADE.good, MADE.hour, MADE.with_row, MADE.good_hour
 
 MADE_TO_FAIL: dict[str, list[tuple[Hour, dict[str, Any] | None]]] = {
     "columns_and_types": [
@@ -61,7 +47,3 @@ MADE_TO_FAIL: dict[str, list[tuple[Hour, dict[str, Any] | None]]] = {
     "posts_plausible": [(with_row(posts=10_000_001, uses=10_000_001), {"posts": 10_000_001})],
     "tags_are_short": [(with_row(tag="#" + 141 * "t"), {"tag": "#" + 141 * "t"})],
 }
-
-
-def good_hour() -> Hour:
-    return hour(good())

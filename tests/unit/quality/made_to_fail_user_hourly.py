@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
 
-from millrace.catalog import load_catalog
 from millrace.quality.views import Hour
-from millrace.settings import PROJECT_ROOT
+from tests.unit.quality.builders import HOUR
+from tests.unit.quality.made import Made
 
-DATASET = load_catalog(PROJECT_ROOT / "catalog").datasets["user_hourly"]
-HOUR = datetime(2026, 3, 4, 8, tzinfo=UTC)
-TIMES = {name: pl.Datetime("us", "UTC") for name in ("window_start", "window_end", "last_posted_at")}
-
-
-def row(**values: Any) -> dict[str, Any]:
-    good = {
+MADE = Made(
+    "user_hourly",
+    {
         "source": "demo",
         "user_id": "u99",
         "window_start": HOUR,
@@ -26,21 +22,11 @@ def row(**values: Any) -> dict[str, Any]:
         "mean_score": 0.25,
         "mood": -0.5,
         "last_posted_at": HOUR + timedelta(minutes=59),
-    }
-    return good | values
-
-
-def good() -> pl.DataFrame:
-    return pl.DataFrame([row(user_id=f"u{number}") for number in range(5)], schema_overrides=TIMES)
-
-
-def hour(rows: pl.DataFrame) -> Hour:
-    return Hour(dataset=DATASET, rows=rows, hour=HOUR)
-
-
-def with_row(**values: Any) -> Hour:
-    return hour(pl.concat([good(), pl.DataFrame([row(**values)], schema=good().schema)]))
-
+    },
+    "user_id",
+    tuple(f"u{number}" for number in range(5)),
+)
+good, hour, with_row, good_hour = MADE.good, MADE.hour, MADE.with_row, MADE.good_hour
 
 MADE_TO_FAIL: dict[str, list[tuple[Hour, dict[str, Any] | None]]] = {
     "columns_and_types": [
@@ -69,7 +55,3 @@ MADE_TO_FAIL: dict[str, list[tuple[Hour, dict[str, Any] | None]]] = {
     ],
     "nobody_posts_every_second": [(with_row(requests=3601), {"requests": 3601})],
 }
-
-
-def good_hour() -> Hour:
-    return hour(good())
