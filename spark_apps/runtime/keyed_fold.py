@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import polars as pl
 
@@ -67,4 +67,14 @@ class KeyedFold(Protocol):
 
     def unpack(self, body: bytes) -> Any:
         """The inverse. Raises ValueError, in words, for a state of a newer schema."""
+        ...
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """A fold that can say something of each record apart, which is then done while the next ones are still read."""
+
+    def prepare(self, records: pl.DataFrame) -> pl.DataFrame:
+        """The same records (key, value and more) with further columns, which `fold` finds again. Pure; a row's
+        columns are of that row alone, since records come in any portions and may be put in order afterwards."""
         ...

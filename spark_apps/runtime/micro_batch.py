@@ -26,8 +26,8 @@ from millrace.publish.version import Version
 from millrace.store import S3Store, StoreUnavailable, open_store
 from spark_apps.runtime.carried_state import PackRef, get_pack, put_pack
 from spark_apps.runtime.clock import SourceClock
-from spark_apps.runtime.keyed_fold import RECORDS, KeyedFold
-from spark_apps.runtime.records import IN_KAFKA, ordered_records
+from spark_apps.runtime.keyed_fold import RECORDS, KeyedFold, Preparing
+from spark_apps.runtime.records import IN_KAFKA, in_order
 from spark_apps.runtime.rejected import write_rejected
 
 if TYPE_CHECKING:
@@ -93,14 +93,15 @@ def run_micro_batch(records: DataFrame, task: BatchTask) -> list[BucketSummary]:
 
 
 def _run_task(task: BatchTask, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    received = [batch for batch in batches if batch.num_rows]
+    prepare = task.fold.prepare if isinstance(task.fold, Preparing) else lambda records: records
+    received = [prepare(pl.DataFrame(pl.from_arrow(batch))) for batch in batches if batch.num_rows]
     if not received:
         return
-    records = ordered_records(pa.Table.from_batches(received), task.order, task.first_offset)
+    records = in_order(pl.concat(received), task.order, task.first_offset)
     parts = {(0,): records} if task.buckets == 1 else records.partition_by("bucket", as_dict=True)
     for (bucket,), part in sorted(parts.items(), key=lambda item: item[0]):
         try:
-            line = _to_json(fold_bucket(task, int(bucket), part.select(list(RECORDS)), _store()))
+            line = _to_json(fold_bucket(task, int(bucket), part.drop("bucket"), _store()))
         except StoreUnavailable as error:
             # Told, not raised: Spark would turn it into a text, and the driver could not tell a store that
             # is away from a batch that fails.
@@ -109,7 +110,7 @@ def _run_task(task: BatchTask, batches: Iterable[pa.RecordBatch]) -> Iterator[pa
 
 
 def fold_bucket(task: BatchTask, bucket: int, records: pl.DataFrame, store: S3Store) -> BucketSummary:
-    """Fold one bucket's records (RECORDS, in order) and write what comes of it."""
+    """Fold one bucket's records (RECORDS and what `prepare` added, in order) and write what comes of it."""
     marks = [time.perf_counter()]
     state = _state(task, bucket, store)
     marks.append(time.perf_counter())

@@ -12,11 +12,18 @@ IN_KAFKA = ("partition", "offset")
 def ordered_records(
     table: pa.Table, order: tuple[str, ...] = IN_KAFKA, first_offset: int | None = None
 ) -> pl.DataFrame:
-    """Arrow rows in the given order, with times in epoch milliseconds UTC; columns beyond RECORDS stay.
+    """As `in_order`, from Arrow rows."""
+    return in_order(pl.DataFrame(pl.from_arrow(table)), order, first_offset)
+
+
+def in_order(
+    records: pl.DataFrame, order: tuple[str, ...] = IN_KAFKA, first_offset: int | None = None
+) -> pl.DataFrame:
+    """Records in the given order, with times in epoch milliseconds UTC; columns beyond RECORDS stay.
 
     `first_offset`: for a source without offsets, the number of the first record; theirs only tell the order.
     """
-    records = pl.DataFrame(pl.from_arrow(table)).with_columns(pl.col("timestamp").dt.epoch("ms"))
+    records = records.with_columns(pl.col("timestamp").dt.epoch("ms"))
     *before, offset = order
     if any(records[name].n_unique() > 1 for name in before) or not records[offset].is_sorted():
         records = records.sort(order, maintain_order=True)

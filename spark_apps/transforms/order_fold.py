@@ -11,9 +11,9 @@ import polars as pl
 
 from spark_apps.runtime.clock import as_datetime
 from spark_apps.runtime.keyed_fold import Folded
-from spark_apps.transforms.event_time import clocks, sources_schema, window_columns
+from spark_apps.transforms.event_time import clocks, rejections, sources_schema, window_columns
 from spark_apps.transforms.frame_pack import pack_frames, unpack_frames
-from spark_apps.transforms.order_lines import parse_orders
+from spark_apps.transforms.order_lines import ORDER, diagnose, parse_lines
 from spark_apps.transforms.orders import (
     CLIENTS,
     HOURS,
@@ -47,19 +47,22 @@ class OrderFold:
     def empty(self) -> OrderState:
         return OrderState()
 
+    def prepare(self, records: pl.DataFrame) -> pl.DataFrame:
+        # The end of a recording has a body of no meaning, which must not become an order.
+        lines = records.select(pl.when(~_is_end()).then("value"))["value"]
+        return records.hstack(parse_lines(lines))
+
     def fold(self, state: OrderState, records: pl.DataFrame) -> Folded:
-        numbered = records.with_row_index("row")
-        is_end = (pl.col("key") == END_OF_INPUT).fill_null(False)
-        lines = numbered.filter(~is_end)
-        parsed = parse_orders(lines["value"], lines["timestamp"])
-        row_of = lines["row"]
-        orders = parsed.orders.with_columns(
-            row=row_of.gather(parsed.orders["row"]), end_of_input=pl.lit(False)
+        prepared = records if "order_id" in records.columns else self.prepare(records)
+        numbered = prepared.with_row_index("row").with_columns(
+            end_of_input=_is_end(), is_order=pl.col("at").is_not_null()
         )
-        ends = numbered.filter(is_end).select("row", kafka_at="timestamp", end_of_input=pl.lit(True))
-        orders = pl.concat([orders, ends], how="diagonal").sort("row")
+        orders = numbered.filter(pl.col("is_order") | pl.col("end_of_input")).select(
+            "row", *ORDER, "end_of_input", kafka_at="timestamp"
+        )
         done = step(state, orders, late_by=int(self.late_by.total_seconds()))
-        unparsed = parsed.rejected.with_columns(row=row_of.gather(parsed.rejected["row"]))
+        wrong = numbered.filter(~pl.col("is_order") & ~pl.col("end_of_input")).select("row", "value")
+        unparsed = rejections((row, *diagnose(value)) for row, value in wrong.iter_rows())
         metrics = metrics_of(done)
         return Folded(
             state=done.state,
@@ -84,6 +87,10 @@ class OrderFold:
             "hours": HOURS,
         }
         return OrderState(**unpack_frames(body, "orders", STATE_SCHEMA, columns))
+
+
+def _is_end() -> pl.Expr:
+    return (pl.col("key") == END_OF_INPUT).fill_null(False)
 
 
 def orders_hourly(rows: pl.DataFrame) -> pl.DataFrame:

@@ -1,34 +1,29 @@
 """Order lines to orders: `2016-03-22 20:25:28,1,80,EPE,710,51.00,B`, parsed many at a time, judged one by one.
 
-Fields: time (UTC, 24-hour clock), order id, client id, symbol, quantity, price, B for a buy or S for a sell. An
-order table has one row per line:
+Fields: time (UTC, 24-hour clock), order id, client id, symbol, quantity, price, B for a buy or S for a sell. Parsed,
+a line is
 
 | column | type | meaning |
 |---|---|---|
-| row | uint32 | which record of the input it was |
 | at | int64 | epoch seconds UTC |
 | order_id, client_id | int64 | from 0 |
 | symbol | string | 1 to 32 characters |
 | quantity | int64 | from 1 |
 | price | int64 | millionths, above 0 |
 | buy | bool | else a sell |
-| kafka_at | int64 | when the broker appended it, epoch milliseconds UTC |
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
 
-from spark_apps.transforms.event_time import rejections
 from spark_apps.transforms.text import decoded
 
 PRICE_DIGITS = 6
-ORDERS: dict[str, type[pl.DataType]] = {
-    "row": pl.UInt32,
+ORDER: dict[str, type[pl.DataType]] = {
     "at": pl.Int64,
     "order_id": pl.Int64,
     "client_id": pl.Int64,
@@ -36,7 +31,6 @@ ORDERS: dict[str, type[pl.DataType]] = {
     "quantity": pl.Int64,
     "price": pl.Int64,
     "buy": pl.Boolean,
-    "kafka_at": pl.Int64,
 }
 FIELDS = ("time", "order_id", "client_id", "symbol", "quantity", "price", "side")
 _TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2} (?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]$"
@@ -46,24 +40,16 @@ _QUANTITY = r"^[0-9]{1,12}$"
 _PRICE = rf"^[0-9]{{1,12}}(?:\.[0-9]{{1,{PRICE_DIGITS}}})?$"
 
 
-@dataclass(frozen=True)
-class ParsedOrders:
-    """The orders in the order of the records, and the records that are none (row, reason, detail)."""
+def parse_lines(values: pl.Series) -> pl.DataFrame:
+    """The columns of ORDER, a row per line (binary); all of them null where a line is no order (see `diagnose`).
 
-    orders: pl.DataFrame
-    rejected: pl.DataFrame
-
-
-def parse_orders(values: pl.Series, kafka_at: pl.Series) -> ParsedOrders:
-    """Parse lines (binary); what is no order comes back with its reason, the others are not disturbed."""
-    lines = decoded(values).str.strip_chars_end("\r\n")
-    frame = pl.DataFrame({"line": lines, "kafka_at": kafka_at}).with_row_index("row")
+    Each line apart, so that the lines may be parsed in any portions.
+    """
     # Eight parts of seven fields: what is beyond the seventh comma makes the line wrong.
-    parts = pl.col("line").str.splitn(",", len(FIELDS) + 1).struct.rename_fields([*FIELDS, "rest"])
-    frame = frame.with_columns(parts.alias("parts")).unnest("parts")
+    parts = decoded(values).str.strip_chars_end("\r\n").str.splitn(",", len(FIELDS) + 1)
+    fields = pl.DataFrame(parts.struct.rename_fields([*FIELDS, "rest"]).struct.unnest())
     price = pl.col("price").str.split_exact(".", 1).struct
-    parsed = frame.select(
-        "row",
+    parsed = fields.select(
         at=pl.when(pl.col("time").str.contains(_TIME)).then(
             pl.col("time").str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False).dt.epoch("s")
         ),
@@ -76,16 +62,13 @@ def parse_orders(values: pl.Series, kafka_at: pl.Series) -> ParsedOrders:
             + price.field("field_1").fill_null("").str.pad_end(PRICE_DIGITS, "0").cast(pl.Int64, strict=False)
         ),
         buy=pl.when(pl.col("side") == "B").then(True).when(pl.col("side") == "S").then(False),
-        kafka_at="kafka_at",
         rest="rest",
     )
-    whole = pl.all_horizontal(pl.col(name).is_not_null() for name in ORDERS)
+    whole = pl.all_horizontal(pl.col(name).is_not_null() for name in ORDER)
     is_order = whole & pl.col("rest").is_null() & (pl.col("quantity") > 0) & (pl.col("price") > 0)
-    orders = parsed.filter(is_order)
-    wrong = parsed.filter(~is_order)["row"].to_list() if orders.height < parsed.height else []
-    return ParsedOrders(
-        orders.select(list(ORDERS)), rejections((row, *diagnose(values[row])) for row in wrong)
-    )
+    if parsed.select(is_order.all()).item():
+        return parsed.drop("rest")
+    return parsed.select(pl.when(is_order).then(pl.col(name)).alias(name) for name in ORDER)
 
 
 def diagnose(value: bytes | None) -> tuple[str, str]:

@@ -77,7 +77,7 @@ class OrderStep:
 
 
 def step(state: OrderState, orders: pl.DataFrame, *, late_by: int) -> OrderStep:
-    """Fold orders (order_lines.ORDERS and end_of_input, in the order of offsets) into the state.
+    """Fold orders (row, order_lines.ORDER, kafka_at in epoch ms, end_of_input; in the order of offsets) into the state.
 
     `late_by` in seconds.
     """
@@ -180,9 +180,9 @@ def _recent(recent: pl.DataFrame, fresh: pl.DataFrame, newest: int) -> pl.DataFr
     return (
         pl.concat([recent, added])
         .filter(pl.col("at") > newest - STOCKS_WINDOW)
-        .group_by("symbol", "at")
+        # In order of first appearance: as reproducible as sorted, in half the time.
+        .group_by("symbol", "at", maintain_order=True)
         .agg(pl.col("quantity").sum())
-        .sort("symbol", "at")
     )
 
 

@@ -9,23 +9,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spark_apps.transforms.order_lines import parse_orders
+from spark_apps.transforms.order_lines import diagnose, parse_lines
 
 GOOD = b"2016-03-22 20:25:28,1,80,EPE,710,51.00,B"
 AT = int(datetime(2016, 3, 22, 20, 25, 28, tzinfo=UTC).timestamp())
 
 
 def parsed(*lines: bytes | None) -> tuple[list[tuple[object, ...]], list[tuple[int, str]]]:
-    done = parse_orders(
-        pl.Series("value", lines, dtype=pl.Binary), pl.Series("timestamp", [1] * len(lines), dtype=pl.Int64)
-    )
-    return done.orders.rows(), [(row, reason) for row, reason, _ in done.rejected.iter_rows()]
+    fields = parse_lines(pl.Series("value", lines, dtype=pl.Binary))
+    assert fields.height == len(lines)
+    numbered = list(enumerate(fields.iter_rows()))
+    orders = [(row, *order) for row, order in numbered if order[0] is not None]
+    rejected = [(row, diagnose(lines[row])[0]) for row, order in numbered if order[0] is None]
+    assert all(set(fields.row(row)) == {None} for row, _ in rejected)
+    return orders, rejected
 
 
 def test_a_line_on_a_24_hour_clock() -> None:
     # A 12-hour pattern reads 20:25:28 as something else, or not at all, and 12:25:28 as half past midnight.
     (order,), rejected = parsed(GOOD)
-    assert order == (0, AT, 1, 80, "EPE", 710, 51_000_000, True, 1)
+    assert order == (0, AT, 1, 80, "EPE", 710, 51_000_000, True)
     assert rejected == []
     (noon,), _ = parsed(GOOD.replace(b"20:25", b"12:25"))
     assert noon[1] == AT - 8 * 3600

@@ -43,6 +43,10 @@ class Folding:
 
     def take(self, lines: list[tuple[bytes, int]], first: int) -> None:
         done = self.fold.fold(self.state, records(lines, first))
+        half = len(lines) // 2
+        portions = [records(lines[:half], first), records(lines[half:], first + half)]
+        prepared = pl.concat(self.fold.prepare(portion) for portion in portions)
+        assert self.fold.pack(self.fold.fold(self.state, prepared).state) == self.fold.pack(done.state)
         self.state = self.fold.unpack(self.fold.pack(done.state))
         assert self.fold.pack(self.state) == self.fold.pack(done.state)
         for symbol, start, _, *sums in done.facts.iter_rows():
