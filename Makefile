@@ -1,6 +1,8 @@
 # Thin fronts for `bin/install` and the `millrace` command (.venv/bin/millrace --help).
 .DEFAULT_GOAL := help
 MILLRACE := .venv/bin/millrace
+# Two at a time: each brings a Kafka and an S3 server of its own, and most of a stream's test is waiting.
+PYTEST := .venv/bin/python -m pytest --numprocesses $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder
 PYTHON_DIRS := millrace spark_apps dags plugins tests bench
 
 .PHONY: help install up down status logs clean test test-dags simulate soak check lock
@@ -28,12 +30,12 @@ logs: $(MILLRACE) ## the log of NAME=... (without it: all names)
 clean: $(MILLRACE) ## remove all state (asks first; YES=1 does not)
 	@$(MILLRACE) clean $(if $(YES),--yes)
 
-test: install check ## every check and every test
-	@.venv/bin/python -m pytest
+test: install check ## every check and every test; WORKERS=2 side by side
+	@$(PYTEST)
 
 test-dags: ## the tests of the DAGs: no Java, no Kafka, no S3
 	@bin/install --python-only
-	@.venv/bin/python -m pytest tests/dags
+	@$(PYTEST) tests/dags
 
 simulate: ## N=20000 seeded schedules of the publish protocol, from SEED=0; N=1 tells one whole
 	@bin/install --python-only
