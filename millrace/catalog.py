@@ -156,6 +156,9 @@ class StreamSpec(_Entry):
     heartbeat: Duration = timedelta(seconds=5)
     stop_within: Duration = timedelta(seconds=60)
     spark_conf: dict[str, str] = Field(default_factory=dict)
+    on_poison: Literal["stop", "put_aside"] = "stop"
+    """What becomes of a micro-batch that ends its driver each time: the stream stops and names it, or the records on
+    which its transform fails are put aside in `rejected/` and the stream goes on. See `docs/poisoned-batches.md`."""
     driver: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_]*$", max_length=20)
     """Streams with the same name here share one process and one JVM: less memory, and less isolation. See
     `docs/shared-drivers.md`. None: a driver of its own."""

@@ -78,3 +78,8 @@ class Preparing(Protocol):
         """The same records (key, value and more) with further columns, which `fold` finds again. Pure; a row's
         columns are of that row alone, since records come in any portions and may be put in order afterwards."""
         ...
+
+
+def prepared(fold: KeyedFold, records: pl.DataFrame) -> pl.DataFrame:
+    """Records as a fold takes them: with what it says of each of them apart, if it does."""
+    return fold.prepare(records) if isinstance(fold, Preparing) else records

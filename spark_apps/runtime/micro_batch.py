@@ -26,9 +26,11 @@ from millrace.publish.version import Version
 from millrace.store import S3Store, StoreUnavailable, open_store
 from spark_apps.runtime.carried_state import PackRef, get_pack, put_pack
 from spark_apps.runtime.clock import SourceClock
-from spark_apps.runtime.keyed_fold import RECORDS, KeyedFold, Preparing
+from spark_apps.runtime.keyed_fold import RECORDS, Folded, KeyedFold, prepared
+from spark_apps.runtime.poisoned import fold_without
 from spark_apps.runtime.records import IN_KAFKA, in_order
 from spark_apps.runtime.rejected import write_rejected
+from spark_apps.runtime.trial import failing_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -54,6 +56,8 @@ class BatchTask:
     """For sources without offsets: the number of the batch's first record."""
     order: tuple[str, ...] = IN_KAFKA
     """The columns by which the records are in the order in which they came."""
+    look: bool = False
+    """Try the records apart first, and put aside those on which the transform fails or dies."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +97,9 @@ def run_micro_batch(records: DataFrame, task: BatchTask) -> list[BucketSummary]:
 
 
 def _run_task(task: BatchTask, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    prepare = task.fold.prepare if isinstance(task.fold, Preparing) else lambda records: records
-    received = [prepare(pl.DataFrame(pl.from_arrow(batch))) for batch in batches if batch.num_rows]
+    portions = (pl.DataFrame(pl.from_arrow(batch)) for batch in batches if batch.num_rows)
+    # Records that are to be looked into are not touched before that: they may be what ends this process.
+    received = [portion if task.look else prepared(task.fold, portion) for portion in portions]
     if not received:
         return
     records = in_order(pl.concat(received), task.order, task.first_offset)
@@ -114,14 +119,19 @@ def fold_bucket(task: BatchTask, bucket: int, records: pl.DataFrame, store: S3St
     marks = [time.perf_counter()]
     state = _state(task, bucket, store)
     marks.append(time.perf_counter())
-    done = task.fold.fold(state, records)
+    done = (
+        _folded_with_care(task, state, bucket, records, store)
+        if task.look
+        else task.fold.fold(state, records)
+    )
+    # Before anything is written: a batch whose state cannot be packed must leave no facts behind.
+    body = task.fold.pack(done.state)
     marks.append(time.perf_counter())
     facts, hours = 0, list[datetime]()
     if task.dataset is not None:
         facts, hours = _write_facts(task, task.dataset, done.facts, bucket, store)
     write_rejected(store, task, bucket, records, done.rejected)
     marks.append(time.perf_counter())
-    body = task.fold.pack(done.state)
     pack = put_pack(store, task.stream, task.generation, task.batch, bucket, body)
     _remember(pack.sha256, done.state, at_most=max(CACHED_STATES, task.buckets))
     marks.append(time.perf_counter())
@@ -146,9 +156,19 @@ def fold_bucket(task: BatchTask, bucket: int, records: pl.DataFrame, store: S3St
     )
 
 
+def _folded_with_care(
+    task: BatchTask, state: Any, bucket: int, records: pl.DataFrame, store: S3Store
+) -> Folded:
+    ref = task.packs.get(bucket)
+    before = get_pack(store, ref) if ref is not None else None
+    return fold_without(task.fold, state, records, failing_rows(task.fold, before, records, task.dataset))
+
+
 def _write_facts(
     task: BatchTask, dataset: DatasetSpec, facts: pl.DataFrame, bucket: int, store: S3Store
 ) -> tuple[int, list[datetime]]:
+    if facts.is_empty():
+        return 0, []
     if task.first_complete_hour is not None:
         facts = facts.filter(pl.col("window_start") >= task.first_complete_hour)
     hours = write_facts(store, dataset, facts, Version(0, task.generation, task.batch), bucket)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -26,6 +27,10 @@ class Place(Protocol):
         """The query has ended as it was asked to."""
         ...
 
+    def jvm_exit(self) -> int | None:
+        """With which exit code the JVM has ended; None while it runs, or when that is not known here."""
+        ...
+
 
 class OwnProcess:
     """The ordinary place: when the driver has ended, so has Spark."""
@@ -38,3 +43,15 @@ class OwnProcess:
 
     def leave(self, spark: SparkSession) -> None:
         spark.stop()
+
+    def jvm_exit(self) -> int | None:
+        from pyspark import SparkContext
+
+        gateway = SparkContext._gateway
+        if gateway is None:
+            return None
+        try:
+            # A connection that breaks is noticed before the end of the process is.
+            return int(gateway.proc.wait(timeout=1))
+        except subprocess.TimeoutExpired:
+            return None

@@ -145,6 +145,9 @@ class SharedPlace:
     def leave(self, spark: SparkSession) -> None:
         """The others go on."""
 
+    def jvm_exit(self) -> int | None:
+        return None  # whose doing it was cannot be told
+
     def clear(self) -> None:
         """End what a driver that failed has left running: here no end of a process does it."""
         if self._own is not None and self._shared.lost() is None:

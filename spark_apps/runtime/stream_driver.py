@@ -26,6 +26,7 @@ from millrace.settings import Settings
 from millrace.store import StoreUnavailable, open_store
 from spark_apps.runtime.batch_commit import next_commit
 from spark_apps.runtime.carried_state import CarriedState, Manifest, StateConflict
+from spark_apps.runtime.cause import cause_of, last_line
 from spark_apps.runtime.checkpoint import Checkpoint, check_readable, open_checkpoint
 from spark_apps.runtime.clock import HOUR, as_datetime
 from spark_apps.runtime.errors import (
@@ -33,7 +34,6 @@ from spark_apps.runtime.errors import (
     DriverError,
     Fenced,
     JvmGone,
-    PoisonedBatch,
     SinkUnavailable,
     SourceClosed,
     StopRequested,
@@ -42,7 +42,8 @@ from spark_apps.runtime.keyed_fold import KeyedFold
 from spark_apps.runtime.micro_batch import BatchTask, run_micro_batch
 from spark_apps.runtime.outputs import Outputs
 from spark_apps.runtime.place import OwnProcess, Place
-from spark_apps.runtime.poison import FailureCount
+from spark_apps.runtime.planned import planned_spans
+from spark_apps.runtime.poison import Attempts
 from spark_apps.runtime.progress import Progress
 from spark_apps.runtime.reporter import Reporter
 from spark_apps.runtime.sources import StreamSource, source_of
@@ -86,6 +87,12 @@ class StreamDriver:
         self._stopping = threading.Event()
         self._fenced_by = 0
         self._failure: BaseException | None = None
+        self._attempts = Attempts(
+            self._home / "batch-at-hand.json",
+            spec.topic,
+            puts_aside=spec.on_poison == "put_aside",
+            counts_deaths=spec.driver is None,
+        )
 
     def run(self) -> int:
         """Run until told to stop; return the exit code (see control/exit_codes.py)."""
@@ -182,6 +189,7 @@ class StreamDriver:
             raise SourceClosed(f"{closed}; every line that had come is counted")
         if self._stopping.is_set():
             reporter.now("stopping")
+            self._attempts.excuse()
             deadline = time.monotonic() + self._spec.stop_within.total_seconds()
             while query.isActive and query.status["isTriggerActive"] and time.monotonic() < deadline:
                 time.sleep(LOOK_EVERY)
@@ -222,35 +230,58 @@ class StreamDriver:
         reporter: Reporter,
         outputs: Outputs,
     ) -> Callable[[DataFrame, int], None]:
-        failures = FailureCount(self._home / "failing-batch.json")
-
         def commit_batch(records: DataFrame, batch: int) -> None:
             if self._stopping.is_set():
                 self._failure = StopRequested()
                 raise self._failure
             try:
-                self._patiently(
-                    lambda: self._commit_batch(source, records, batch, checkpoint, state, outputs)
+                self._attempt(
+                    checkpoint,
+                    state,
+                    batch,
+                    lambda look: self._patiently(
+                        lambda: self._commit_batch(source, records, batch, checkpoint, state, outputs, look)
+                    ),
                 )
                 if self._progress.snapshot()["batches"] == 1:
                     reporter.nudge()
-                failures.clear()
             except (StateConflict, SealConflict) as error:
                 self._failure = Fenced(str(error))
                 raise self._failure from error
-            except (
-                DriverError,
-                StoreUnavailable,
-                SinkUnavailable,
-            ) as error:  # none says that the batch is bad
-                self._failure = error
-                raise
             except Exception as error:
-                times = failures.add(batch)
-                self._failure = PoisonedBatch(_poisoned(batch, times, error)) if times >= 3 else error
+                self._failure = error
                 raise
 
         return commit_batch
+
+    def _attempt(
+        self, checkpoint: Checkpoint, state: CarriedState, batch: int, commit: Callable[[bool], None]
+    ) -> None:
+        """Commit a batch, and keep account of what becomes of it: see poison.py."""
+        before = checkpoint.base if batch == 0 else state.manifest(batch - 1)
+        reached = before.offsets if before is not None else checkpoint.starting_offsets or {}
+        spans = planned_spans(checkpoint.spark_directory, self._spec.topic, batch, reached)
+        verdict = self._attempts.begin(checkpoint.generation, batch, spans)
+        while True:
+            if verdict == "look":
+                log.warning(
+                    "%s: micro-batch %d ends its driver each time: trying its records apart, to put aside those that "
+                    "fail",
+                    self._spec.name,
+                    batch,
+                )
+            try:
+                commit(verdict == "look")
+                return self._attempts.committed()
+            except (StateConflict, SealConflict, DriverError, StoreUnavailable, SinkUnavailable):
+                self._attempts.excuse()  # none says that the batch is bad
+                raise
+            except Exception as error:
+                cause = "environment" if self._stopping.is_set() else cause_of(error)
+                again = self._attempts.failed(cause, last_line(error, self._place.jvm_exit()))
+                if again is None:
+                    raise
+                verdict = again
 
     def _commit_batch(
         self,
@@ -260,6 +291,7 @@ class StreamDriver:
         checkpoint: Checkpoint,
         state: CarriedState,
         outputs: Outputs,
+        look: bool = False,
     ) -> None:
         started = time.monotonic()
         committed = state.manifest(batch)
@@ -284,6 +316,7 @@ class StreamDriver:
             first_complete_hour=checkpoint.first_complete_hour,
             first_offset=_first_number(self._spec, before),
             order=source.order,
+            look=look,
         )
         summaries = run_micro_batch(source.batch(records), task)
         commit = next_commit(self._spec, checkpoint.generation, batch, before, summaries)
@@ -334,13 +367,6 @@ class StreamDriver:
             self._place.leave(spark)
         except Exception as error:
             log.warning("%s: Spark did not close cleanly: %s", self._spec.name, error)
-
-
-def _poisoned(batch: int, times: int, error: BaseException) -> str:
-    return (
-        f"micro-batch {batch} failed {times} times, the last time with {type(error).__name__}: {str(error)[:1500]}. "
-        "Nothing of it is lost; it is read again at the next start. Mend the cause, then start the stream"
-    )
 
 
 def _first_number(spec: StreamSpec, before: Manifest | None) -> int | None:

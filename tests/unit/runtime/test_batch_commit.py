@@ -5,7 +5,6 @@ from spark_apps.runtime.batch_commit import next_commit
 from spark_apps.runtime.carried_state import Manifest, PackRef
 from spark_apps.runtime.clock import SourceClock
 from spark_apps.runtime.micro_batch import BucketSummary
-from spark_apps.runtime.poison import FailureCount
 from spark_apps.runtime.progress import Progress
 
 SPEC = StreamSpec(name="s", app="s", source="kafka://t", dataset="d", buckets=2, late_by=timedelta(hours=2))
@@ -71,11 +70,3 @@ def test_progress_adds_up_what_was_committed() -> None:
     )
     assert (found["last_batch_id"], found["batch_seconds_p50"], found["batch_seconds_p99"]) == (2, 0.2, 0.9)
     assert progress.next_offsets == {"0": 3}
-
-
-def test_only_the_same_batch_failing_again_adds_up(tmp_path) -> None:
-    count = FailureCount(tmp_path / "failing.json")
-    assert [count.add(7), count.add(7), FailureCount(tmp_path / "failing.json").add(7)] == [1, 2, 3]
-    assert count.add(8) == 1
-    count.clear()
-    assert count.add(8) == 1
