@@ -12,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     from millrace.control.execute import Order
     from millrace.settings import Settings
+    from millrace.store import ObjectStore
 
 app = typer.Typer(help="The stream host, which keeps the drivers of the streams.", no_args_is_help=True)
 
@@ -42,16 +43,20 @@ def execute(
     from millrace import settings
     from millrace.control import exit_codes
     from millrace.control.execute import Ended, prepare
-    from millrace.store import StoreUnavailable, open_store
+    from millrace.store import PreconditionFailed, StoreUnavailable, open_store
 
     try:
         chosen = settings.load()
-        order = prepare(open_store(chosen), chosen.home, name)
+        store = open_store(chosen)
+        order = _accepted(store, chosen, prepare(store, chosen.home, name))
     except settings.SettingsError as error:
         _say(str(error))
         raise typer.Exit(exit_codes.BAD_CONFIGURATION) from None
     except StoreUnavailable as error:
         _say(f"the object store does not answer, so what to run is not known: {error}")
+        raise typer.Exit(1) from None
+    except PreconditionFailed:
+        _say(f"what {name} should do has just been changed; beginning anew")
         raise typer.Exit(1) from None
     except Ended as ended:
         _say(str(ended))
@@ -64,7 +69,7 @@ def execute(
     if order.spec.driver is not None:
         _start_shared(chosen, order.spec.driver)
     _say(f"starting {name}: {' '.join(order.command)}")
-    os.execv(order.command[0], order.command)  # noqa: S606
+    os.execve(order.command[0], order.command, os.environ | _place(chosen, order))  # noqa: S606
 
 
 @app.command("reset")
@@ -97,6 +102,40 @@ def reset(
         raise typer.Exit(1) from None
     typer.echo(in_words(spec, done))
     typer.echo(f"next: `millrace stream start {name}`; `millrace stream status {name}` shows it")
+
+
+def _accepted(store: ObjectStore, chosen: Settings, order: Order) -> Order:
+    """The order, once a redeploy that waits was tried; after a refusal the one of the old version."""
+    from millrace.control.execute import prepare
+    from millrace.control.redeploy import put_back_if_refused, redeploy_as_ordered
+
+    name = order.spec.name
+    if order.redeploy_revision is not None and order.reset_revision is None:
+        _say(f"redeploy of {name}: trying the new version on its state and its last micro-batch")
+        tried = redeploy_as_ordered(store, chosen, name, order.redeploy_revision)
+        _say(f"redeploy {tried.outcome}: {tried.says}")
+        if tried.outcome == "later":
+            raise typer.Exit(1)
+    done = put_back_if_refused(store, chosen, name)
+    if done is None:
+        return order
+    _say(done)
+    return prepare(store, chosen.home, name)
+
+
+def _place(chosen: Settings, order: Order) -> dict[str, str]:
+    """Go where the code is that is to be run; what its environment needs besides."""
+    from millrace.control.kept_code import environment_for, kept_code
+
+    if order.code is None:
+        return {}
+    code = kept_code(chosen.home, order.spec.name, order.code)
+    if code is None:
+        _say(f"the code {order.code} is no longer kept on this host: starting with the code that is there")
+        return {}
+    _say(f"with the code that is kept in {code}")
+    os.chdir(code)
+    return environment_for(chosen, code)
 
 
 def _reset(order: Order, chosen: Settings) -> None:

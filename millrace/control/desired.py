@@ -16,6 +16,13 @@ from millrace.control.layout import ControlObject, UtcDatetime, desired_key, par
 from millrace.store import NotFound, ObjectStore
 
 
+class Version(ControlObject):
+    """What a stream ran: goes back into force when its successor is refused."""
+
+    config: dict[str, Any]
+    code: str | None = None
+
+
 class DesiredState(ControlObject):
     """Whether a stream should run, and with what."""
 
@@ -29,6 +36,13 @@ class DesiredState(ControlObject):
     reset_revision: int = 0
     """The revision with which a reset was ordered last, 0 for never. It is done where the next driver begins,
     and once: its outcome stands beside the order (see `millrace.control.orders`)."""
+    redeploy_revision: int = 0
+    """The revision with which a redeploy was ordered last, 0 for none that waits. It is tried before the next driver
+    begins (see `spark_apps/runtime/preflight.py`), and once: its outcome stands beside the order."""
+    previous: Version | None = None
+    """What ran before that redeploy; None: nothing ever has."""
+    code: str | None = None
+    """The kept version of the code to run (see `millrace.control.kept_code`); None: the one that is there."""
     at: UtcDatetime
     """By the clock of whoever wrote it; for people. Deadlines count from the object's Last-Modified."""
 

@@ -52,6 +52,10 @@ class Order:
     spec: StreamSpec
     reset_revision: int | None = None
     """The order of a reset that is to be carried out before the driver begins."""
+    redeploy_revision: int | None = None
+    """The order of a redeploy that is to be tried before the driver begins."""
+    code: str | None = None
+    """The kept version of the code to run; None: the one that is there."""
 
 
 def prepare(
@@ -87,7 +91,14 @@ def prepare(
     path.write_text(json.dumps(desired.config, indent=2), encoding="utf-8")
     revision = str(desired.spec_revision)
     line = _command(spec, home, path, revision)
-    return Order(line, delay, spec, _pending_reset(store, stream, desired))
+    return Order(
+        line,
+        delay,
+        spec,
+        _pending(store, stream, desired.reset_revision),
+        _pending(store, stream, desired.redeploy_revision),
+        desired.code,
+    )
 
 
 def _command(spec: StreamSpec, home: Path, path: Path, revision: str) -> list[str]:
@@ -106,11 +117,11 @@ def _command(spec: StreamSpec, home: Path, path: Path, revision: str) -> list[st
     return [sys.executable, "-m", "millrace.control.handle", *words]
 
 
-def _pending_reset(store: ObjectStore, stream: str, desired: DesiredState) -> int | None:
-    """A store that does not answer ends this life: going on without the reset would be another thing."""
-    if not desired.reset_revision or read_outcome(store, stream, desired.reset_revision) is not None:
+def _pending(store: ObjectStore, stream: str, revision: int) -> int | None:
+    """A store that does not answer ends this life: going on without what was ordered would be another thing."""
+    if not revision or read_outcome(store, stream, revision) is not None:
         return None
-    return desired.reset_revision
+    return revision
 
 
 def _from_store(

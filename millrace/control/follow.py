@@ -31,7 +31,7 @@ Tell = Callable[[Message], None]
 
 @dataclass(frozen=True)
 class Arrival:
-    """`reached`: the stream does what was ordered. `failed`: its driver ended for good, or the reset was refused.
+    """`reached`: the stream does what was ordered. `failed`: its driver ended for good, or the order was refused.
     `overtaken`: somebody ordered something else. `late`: not there yet; supervision goes on with it."""
 
     kind: Literal["reached", "failed", "overtaken", "late"]
@@ -91,6 +91,9 @@ def _patience(view: StreamView) -> timedelta:
 
 def _arrival(reconciler: Reconciler, given: Given, view: StreamView) -> Arrival | None:
     name, revision, desired = given.stream, given.desired.spec_revision, view.desired
+    said = read_outcome(reconciler.store, name, revision) if given.order.action == "redeploy" else None
+    if said is not None and said.outcome == "refused":
+        return Arrival("failed", f"{name} was not redeployed: {said.says}")
     if desired is None or desired.spec_revision > revision:
         other = f"{desired.who} ordered it {desired.state}: {desired.why}" if desired else "it is gone"
         return Arrival("overtaken", f"{name}: the desired state was changed in the meantime: {other}")
@@ -110,7 +113,7 @@ def _arrival(reconciler: Reconciler, given: Given, view: StreamView) -> Arrival 
         if outcome.outcome == "refused":
             return Arrival("failed", f"{name} was not reset and goes on as it was: {outcome.says}")
         return Arrival("reached", f"{outcome.says}; {name} is {health}")
-    return Arrival("reached", f"{name} is {health}")
+    return Arrival("reached", f"{said.says}; {name} is {health}" if said else f"{name} is {health}")
 
 
 def _is_down(reconciler: Reconciler, view: StreamView) -> bool:

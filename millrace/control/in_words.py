@@ -13,6 +13,7 @@ from millrace.control.decide import Observed, decide
 from millrace.control.health import in_words
 from millrace.control.history import History, ShiftEntry
 from millrace.control.orders import StoredOrder, took_effect
+from millrace.control.outdated import code_difference
 from millrace.control.process import ProcessInfo
 from millrace.control.reconcile import config_of, differences
 from millrace.control.status import DriverStatus
@@ -32,9 +33,13 @@ class Known:
 
     @property
     def outdated(self) -> list[str]:
-        """What of the catalog's entry differs from what is deployed."""
+        """What of the catalog's entry differs from what is deployed, and of the code from what runs."""
         desired = self.view.desired
-        return differences(desired.config, config_of(self.spec)) if desired else []
+        if desired is None:
+            return []
+        return differences(desired.config, config_of(self.spec)) + code_difference(
+            self.spec.app, self.view.status
+        )
 
 
 def status_lines(known: Known) -> list[str]:

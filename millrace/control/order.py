@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from millrace.catalog import StreamSpec
-from millrace.control.desired import DesiredState, write_desired
+from millrace.control.desired import DesiredState, Version, write_desired
 from millrace.control.health import Health, in_words
 from millrace.control.orders import Order, OrderAction, newest_order_number, put_order, read_order
 from millrace.control.reconcile import config_of, differences
@@ -83,6 +83,7 @@ def give_order(
         who=who,
         why=why,
         at=clock(),
+        began=view.status.status.spec_revision if view.status else 0,
     )
     if action == "reset":
         check_reset(StreamSpec.model_validate(desired.config))
@@ -116,8 +117,12 @@ def next_desired(
     who: str,
     why: str,
     at: datetime,
+    began: int | None = None,
 ) -> DesiredState:
-    """The desired state after an order. Pure. `spec` is the catalog's entry; raises OrderRefused."""
+    """The desired state after an order. Pure. `spec` is the catalog's entry; raises OrderRefused.
+
+    `began`: the revision of the newest driver; None: the one in force.
+    """
     name = spec.name
     if desired is None:
         if action != "start":
@@ -141,7 +146,14 @@ def next_desired(
                 raise OrderRefused(f"{name} is stopped ({said}); to run it, order start")
         case "redeploy":
             _refuse_if_state_would_not_fit(spec, desired)
-            changed |= {"config": config_of(spec)}
+            waits = began is not None and began < desired.redeploy_revision
+            ran = desired.previous if waits else Version(config=desired.config, code=desired.code)
+            changed |= {
+                "config": config_of(spec),
+                "redeploy_revision": revision,
+                "previous": ran,
+                "code": None,
+            }
         case "reset":
             if not spec.source.is_replayable:
                 raise OrderRefused(
@@ -149,7 +161,13 @@ def next_desired(
                 )
             if desired.state == "stopped" and health.state not in ("stopped", "failed", "fenced", "silent"):
                 raise OrderRefused(f"{name} is still ending ({health}); reset it when it has stopped")
-            changed |= {"config": config_of(spec), "reset_revision": revision}
+            changed |= {
+                "config": config_of(spec),
+                "reset_revision": revision,
+                "redeploy_revision": 0,
+                "previous": None,
+                "code": None,
+            }
     return desired.model_copy(update=changed)
 
 
@@ -164,7 +182,12 @@ def what_is_next(given: Given, health: Health) -> str:
                 f"the driver of {name} finishes its micro-batch, commits and ends; it reads on from there when it "
                 "is started again"
             )
-        case "restart" | "redeploy" if state == "running":
+        case "redeploy" if state == "running":
+            return (
+                f"the driver of {name} finishes its micro-batch and ends; the new version is tried on its state and "
+                "its last micro-batch, and reads on from there; if it cannot, the old one does"
+            )
+        case "restart" if state == "running":
             return f"the driver of {name} finishes its micro-batch and ends; the next one reads on from there"
         case "reset" if state == "running":
             return (

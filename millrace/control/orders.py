@@ -1,6 +1,6 @@
 """What people have ordered: `control/<stream>/orders/<spec_revision>.json`, created once and never changed.
 
-Beside the order of a reset stands how it ended, since it is carried out later, where the driver begins.
+Beside the order of a reset or a redeploy stands how it ended, since it is carried out later, where the driver begins.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from millrace.store import NotFound, ObjectStore, PreconditionFailed
 
 OrderAction = Literal["start", "stop", "restart", "redeploy", "reset"]
 ACTIONS: tuple[OrderAction, ...] = ("start", "stop", "restart", "redeploy", "reset")
+CARRIED_OUT_LATER = frozenset({"redeploy", "reset"})
+"""Where the next driver begins; they may be refused there, and have an outcome."""
 
 
 class Order(ControlObject):
@@ -44,7 +46,7 @@ class Order(ControlObject):
 
 
 class ResetOutcome(ControlObject):
-    """How a reset ended. `refused`: nothing was reset, the stream goes on with the state it has."""
+    """How a reset or a redeploy ended. `refused`: the stream goes on as it was."""
 
     outcome: Literal["done", "refused"]
     says: str
@@ -74,7 +76,7 @@ def read_order(store: ObjectStore, stream: str, revision: int) -> StoredOrder | 
     except NotFound:
         return None
     order = parse(Order, found.body, key)
-    outcome = read_outcome(store, stream, revision) if order.action == "reset" else None
+    outcome = read_outcome(store, stream, revision) if order.action in CARRIED_OUT_LATER else None
     return StoredOrder(order, found.last_modified, found.server_date, outcome)
 
 
@@ -102,7 +104,7 @@ def took_effect(order: Order, following: Order | None, present: int) -> bool:
 
 
 def read_outcome(store: ObjectStore, stream: str, revision: int) -> ResetOutcome | None:
-    """How the reset of a revision ended; None while it has not been carried out."""
+    """How the reset or redeploy of a revision ended; None while it has not been carried out."""
     key = outcome_key(stream, revision)
     try:
         return parse(ResetOutcome, store.get(key).body, key)
@@ -111,7 +113,7 @@ def read_outcome(store: ObjectStore, stream: str, revision: int) -> ResetOutcome
 
 
 def put_outcome(store: ObjectStore, stream: str, revision: int, outcome: ResetOutcome) -> None:
-    """Keep how a reset ended; the first word stands."""
+    """Keep how a reset or a redeploy ended; the first word stands."""
     with suppress(PreconditionFailed):
         store.put(outcome_key(stream, revision), outcome.to_body(), if_absent=True)
 

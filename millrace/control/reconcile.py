@@ -21,6 +21,7 @@ from millrace.control.desired import DesiredState, write_desired
 from millrace.control.health import Health
 from millrace.control.history import History, with_health, with_start, write_history
 from millrace.control.launcher import Launcher
+from millrace.control.outdated import code_difference
 from millrace.control.process import LauncherError, ProcessInfo
 from millrace.control.status import observe_status
 from millrace.control.view import StreamView, read_view
@@ -105,11 +106,13 @@ class Reconciler:
     def _note_difference(self, view: StreamView, messages: list[Message]) -> None:
         if view.desired is None:
             return
-        if differing := differences(view.desired.config, config_of(self.spec)):
+        differing = differences(view.desired.config, config_of(self.spec))
+        differing += code_difference(self.spec.app, view.status)
+        if differing:
             messages.append(
                 Message(
                     logging.WARNING,
-                    f"{self.spec.name}: the catalog differs from what is deployed (revision "
+                    f"{self.spec.name}: outdated: what is there differs from what is deployed (revision "
                     f"{view.desired.spec_revision}): {'; '.join(differing)}. The stream goes on as deployed, until "
                     "somebody orders redeploy",
                 )

@@ -41,6 +41,8 @@ class DriverStatus(ControlObject):
     """The life of the checkpoint; None until the driver has opened it."""
     host: str
     pid: int
+    code: str | None = None
+    """The version of the code that it runs (see `millrace.control.code_version`); None: not known yet."""
     state: DriverState
     started_at: UtcDatetime
     heartbeat_at: UtcDatetime

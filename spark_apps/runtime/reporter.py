@@ -73,6 +73,10 @@ class Reporter:
         self._source = source
         self._fixed["generation"] = generation
 
+    def runs(self, code: str | None) -> None:
+        """From now on report which version of the code this is."""
+        self._fixed["code"] = code
+
     def now(self, state: DriverState) -> None:
         """The driver's state has changed: say so without waiting for the next heartbeat."""
         self._state = state

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING
 from py4j.protocol import Py4JError, Py4JJavaError
 
 from millrace.catalog import DatasetSpec, StreamSpec
+from millrace.control.code_version import code_version
 from millrace.control.epochs import claim_epoch
+from millrace.control.kept_code import keep_code
 from millrace.control.status import DriverState
 from millrace.publish.landing import SealConflict, write_seals
 from millrace.publish.version import Version
@@ -56,6 +58,8 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY = 0.25
 """Seconds between looks at the query; each is a round trip to the JVM and shows whether it still lives."""
+KEEP_AFTER = 30.0
+"""Seconds after which a driver that had nothing to do has shown that it runs."""
 CRASHED = 1
 """Any exit code that is not in control/exit_codes.py: the host starts the driver again."""
 STORE_PATIENCE = 5
@@ -165,9 +169,10 @@ class StreamDriver:
             .start()
         )
         log.info("%s: running, generation %d", self._spec.name, checkpoint.generation)
+        reporter.runs(code := code_version(self._spec.app))
         reporter.now("running")
         try:
-            self._attend(query, reporter, source, spark)
+            self._attend(query, reporter, source, spark, code)
         except Py4JJavaError:
             raise
         except (Py4JError, ConnectionError) as error:  # no answer at all
@@ -177,13 +182,31 @@ class StreamDriver:
             ) from error
         self._close(spark)
 
+    def _keep(self, code: str | None) -> None:
+        """A copy of the code that has shown that it works, for the day when a successor is refused."""
+        if code is None or self._spec.driver is not None:
+            return
+        try:
+            keep_code(self._settings, self._spec.name, self._spec.app, code)
+        except OSError as error:
+            log.warning("%s: the code that it runs could not be kept: %s", self._spec.name, error)
+
     def _attend(
-        self, query: StreamingQuery, reporter: Reporter, source: StreamSource, spark: SparkSession
+        self,
+        query: StreamingQuery,
+        reporter: Reporter,
+        source: StreamSource,
+        spark: SparkSession,
+        code: str | None,
     ) -> None:
         """Wait for the query to end, or for a reason to end it; then end it between two micro-batches."""
         closed = None
+        kept, keep_at = False, time.monotonic() + KEEP_AFTER
         while query.isActive and not self._stopping.wait(LOOK_EVERY) and closed is None:
             closed = source.closed(spark, begun=self._has_begun)
+            if not kept and (self._has_begun or time.monotonic() > keep_at):
+                kept = True
+                self._keep(code)
         if closed is not None and not self._stopping.is_set():
             query.processAllAvailable()
             raise SourceClosed(f"{closed}; every line that had come is counted")

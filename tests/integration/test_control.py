@@ -118,6 +118,9 @@ def built(s3_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> It
     apps.mkdir()
     (apps / "__init__.py").touch()
     shutil.copy(Path(__file__).with_name("fake_driver.py"), apps)
+    (apps / "runtime").mkdir()
+    (apps / "runtime" / "__init__.py").touch()
+    shutil.copy(Path(__file__).with_name("fake_preflight.py"), apps / "runtime" / "preflight.py")
     config = write_config(settings, [SPEC])
     # Modules are looked for in the working directory first: there is the fake driver's package.
     config.write_text(config.read_text().replace(f"directory={PROJECT_ROOT}\n", f"directory={directory}\n"))
@@ -348,6 +351,40 @@ def test_start_stop_restart_and_redeploy_by_order(stage):
     assert kept == [
         (action, "ada", f"to see {action}") for action in ("start", "restart", "redeploy", "stop", "start")
     ]
+
+
+def test_a_redeploy_that_is_refused_leaves_the_old_version_in_force(stage):
+    assert by_order(stage, "start").kind == "reached"
+    refused = by_order(stage, "redeploy", trigger=timedelta(seconds=13), description="refuse")
+    assert (refused.kind, refused.says) == (
+        "failed",
+        "bikes was not redeployed: the new version is refused: as it was told to. The old configuration is started "
+        "again",
+    )
+    back = stage.driver(after=1)
+    desired = load_desired(stage.store, SPEC.name).desired
+    assert (desired.state, desired.spec_revision, desired.config) == ("running", 3, config_of(SPEC))
+    assert (desired.who, desired.why) == (
+        "preflight",
+        "the redeploy of revision 2 (ada: to see redeploy) was refused",
+    )
+    assert (back.driver_epoch, back.spec_revision) == (2, 3), "the refused version never began"
+    orders = read_orders(stage.store, SPEC.name, newest=9)
+    assert [(one.order.spec_revision, one.order.who) for one in orders] == [
+        (1, "ada"),
+        (2, "ada"),
+        (3, "preflight"),
+    ]
+    assert orders[1].outcome.outcome == "refused"
+    turn = reconciler(stage).turn()
+    assert turn.action.kind == "leave", "supervision is content with what runs"
+    stage.fault("preflight dies")
+    refused = by_order(stage, "redeploy", trigger=timedelta(seconds=14))
+    assert (refused.kind, "its code does not run (exit 1): boom" in refused.says) == ("failed", True), refused
+    stage.heal()
+    stage.driver(after=back.driver_epoch)
+    assert by_order(stage, "redeploy", trigger=timedelta(seconds=15)).kind == "reached"
+    assert load_desired(stage.store, SPEC.name).desired.config["trigger"] == "15s"
 
 
 def test_the_command_says_what_it_did_and_how_the_stream_is(stage):
