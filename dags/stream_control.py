@@ -21,7 +21,7 @@ Changes what a stream should be doing. *Trigger* it: choose the stream and the a
 | `start` | the stream runs, from where it stopped; deployed from the catalog if it never was |
 | `stop` | its driver finishes the micro-batch at hand, commits and ends; it stays stopped until it is started |
 | `restart` | its driver ends like that, and another one goes on with the same configuration |
-| `redeploy` | as `restart`, with what the catalog says now and the code that is there now, once that was tried; else the old version goes on |
+| `redeploy` | as `restart`, with what the catalog says now and the code that is there, if that can go on |
 | `reset` | as `redeploy`, without the old state: the open hours are counted anew from Kafka |
 
 **How it works.** `order` writes `control/<stream>/desired.json` and sees it through: its log says what was done, and

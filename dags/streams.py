@@ -32,7 +32,7 @@ what `control/{name}/desired.json` says: running or stopped; the DAG `stream_con
 |---|---|---|
 | `failed`, or attempts that go up | what the driver printed: `{log}` | the exception is at the end of it |
 | `bad configuration` | the same file, its last line | the catalog, a missing topic, a checkpoint of other code |
-| `poisoned` | the same file | one micro-batch ends the driver each time; which, and what to do: `docs/poisoned-batches.md` |
+| `poisoned` | the same file | one micro-batch ends the driver each time: `docs/poisoned-batches.md` |
 | `silent` | `millrace status`, free memory and disk | the machine is overloaded, or the store is away |
 | `stalled` | Kafka and the store: `millrace status` | the query hangs: the lag grows, the batch number does not |
 | `the stream host does not answer` | `millrace logs NAME=streamhost` | it was stopped: `millrace up` |
