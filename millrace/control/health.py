@@ -147,6 +147,7 @@ def _numbers(status: DriverStatus, age: timedelta) -> dict[str, Number]:
         "records": status.records,
         "facts": status.facts,
         "rejected": sum(status.rejected.values()),
+        "put_aside": status.rejected.get("poisoned", 0),
         "batch_seconds_p50": status.batch_seconds_p50,
         "batch_seconds_p99": status.batch_seconds_p99,
         "watermark": status.watermark.isoformat() if status.watermark else None,

@@ -38,7 +38,7 @@ class Known:
         if desired is None:
             return []
         return differences(desired.config, config_of(self.spec)) + code_difference(
-            self.spec.app, self.view.status
+            getattr(self.spec, "app", None), self.view.status
         )
 
 

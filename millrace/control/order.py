@@ -146,14 +146,7 @@ def next_desired(
                 raise OrderRefused(f"{name} is stopped ({said}); to run it, order start")
         case "redeploy":
             _refuse_if_state_would_not_fit(spec, desired)
-            waits = began is not None and began < desired.redeploy_revision
-            ran = desired.previous if waits else Version(config=desired.config, code=desired.code)
-            changed |= {
-                "config": config_of(spec),
-                "redeploy_revision": revision,
-                "previous": ran,
-                "code": None,
-            }
+            changed |= {"config": config_of(spec), **_to_be_tried(spec, desired, revision, began)}
         case "reset":
             if not spec.source.is_replayable:
                 raise OrderRefused(
@@ -196,6 +189,17 @@ def what_is_next(given: Given, health: Health) -> str:
             )
     later = "reset" if given.order.action == "reset" else "deployed like this"
     return f"{name} stays stopped ({health.state}); it is {later} when it is started next"
+
+
+def _to_be_tried(
+    spec: StreamSpec, desired: DesiredState, revision: int, began: int | None
+) -> dict[str, object]:
+    """That the new version is tried before it begins, and what to go back to: what ran last."""
+    if not isinstance(spec, StreamSpec):
+        return {}
+    waits = began is not None and began < desired.redeploy_revision
+    ran = desired.previous if waits else Version(config=desired.config, code=desired.code)
+    return {"redeploy_revision": revision, "previous": ran, "code": None}
 
 
 def _anew(desired: DesiredState) -> str:

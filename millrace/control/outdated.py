@@ -9,9 +9,14 @@ from millrace.control.status import StatusObservation
 from millrace.settings import PROJECT_ROOT
 
 
-def code_difference(app: str, status: StatusObservation | None, root: Path = PROJECT_ROOT) -> list[str]:
-    """In words, that the newest driver runs other code than is there now; nothing when it does not, or has ended."""
-    if status is None or status.status.ended or status.status.code is None:
+def code_difference(
+    app: str | None, status: StatusObservation | None, root: Path = PROJECT_ROOT
+) -> list[str]:
+    """In words, that the newest driver runs other code than is there now; nothing when it does not, or has ended.
+
+    `app`: None for what has no code of its own to be compared.
+    """
+    if app is None or status is None or status.status.ended or status.status.code is None:
         return []
     now = code_version(app, root)
     if now is None or now == status.status.code:

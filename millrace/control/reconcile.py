@@ -107,7 +107,7 @@ class Reconciler:
         if view.desired is None:
             return
         differing = differences(view.desired.config, config_of(self.spec))
-        differing += code_difference(self.spec.app, view.status)
+        differing += code_difference(getattr(self.spec, "app", None), view.status)
         if differing:
             messages.append(
                 Message(

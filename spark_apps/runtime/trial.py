@@ -138,7 +138,7 @@ class Trials:
         process, self._process = self._process, None
         if process is None:
             return 0
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError, subprocess.TimeoutExpired):
             process.communicate(timeout=5)
         process.kill()
         return process.wait()
