@@ -23,12 +23,17 @@ NOT_THE_BATCH = (
 _TRACEBACK = "Traceback (most recent call last)"
 
 
+def is_jvm_gone(error: BaseException) -> bool:
+    """Whether the JVM did not answer at all: nothing more can be done in this driver."""
+    return isinstance(error, Py4JError | ConnectionError | EOFError) and not isinstance(error, Py4JJavaError)
+
+
 def cause_of(error: BaseException) -> Cause:
     """Whether the batch is to blame, or its process died, or something around it failed."""
-    if isinstance(error, Py4JError) and not isinstance(error, Py4JJavaError):
-        return "death"  # the JVM does not answer: it is gone
-    if isinstance(error, OSError | EOFError):
-        return "death" if isinstance(error, ConnectionError | EOFError) else "environment"
+    if is_jvm_gone(error):
+        return "death"
+    if isinstance(error, OSError):
+        return "environment"
     text = str(error)
     if any(words in text for words in WORKER_DIED):
         return "death"
@@ -42,7 +47,7 @@ def last_line(error: BaseException, jvm_exit: int | None = None) -> str:
     text = str(error)
     if any(words in text for words in WORKER_DIED):
         return "its Python worker died (killed, out of memory, or a crash in native code)"
-    if isinstance(error, Py4JError | ConnectionError | EOFError) and not isinstance(error, Py4JJavaError):
+    if is_jvm_gone(error):
         return f"its JVM died{_jvm_end(jvm_exit)}"
     if _TRACEBACK in text:
         raised = _raised(text.rpartition(_TRACEBACK)[2])

@@ -85,10 +85,10 @@ class Attempts:
             return "try"
         return self._recognised(mark)
 
-    def failed(self, cause: Cause, words: str) -> Verdict | None:
+    def failed(self, cause: Cause, words: str, *, can_go_on: bool = True) -> Verdict | None:
         """The attempt ended with an exception. None: the driver ends of it; else how to go on at once.
 
-        Raises PoisonedBatch.
+        `can_go_on`: whether this driver still can; otherwise the next one draws the conclusion. Raises PoisonedBatch.
         """
         mark = self._mark
         if mark is None:
@@ -99,7 +99,9 @@ class Attempts:
             mark = replace(mark, deaths=mark.deaths + 1, last=words)
         mark = replace(mark, open=False)
         self._write(mark)
-        return self._recognised(mark) if mark.is_poisoned and cause != "environment" else None
+        if cause == "environment" or not can_go_on or not mark.is_poisoned:
+            return None
+        return self._recognised(mark)
 
     def excuse(self) -> None:
         """However this life ends, it is not the batch's doing: the driver was asked to stop."""

@@ -28,7 +28,7 @@ from millrace.settings import Settings
 from millrace.store import StoreUnavailable, open_store
 from spark_apps.runtime.batch_commit import next_commit
 from spark_apps.runtime.carried_state import CarriedState, Manifest, StateConflict
-from spark_apps.runtime.cause import cause_of, last_line
+from spark_apps.runtime.cause import cause_of, is_jvm_gone, last_line
 from spark_apps.runtime.checkpoint import Checkpoint, check_readable, open_checkpoint
 from spark_apps.runtime.clock import HOUR, as_datetime
 from spark_apps.runtime.errors import (
@@ -301,7 +301,9 @@ class StreamDriver:
                 raise
             except Exception as error:
                 cause = "environment" if self._stopping.is_set() else cause_of(error)
-                again = self._attempts.failed(cause, last_line(error, self._place.jvm_exit()))
+                gone = is_jvm_gone(error)
+                words = last_line(error, self._place.jvm_exit() if gone else None)
+                again = self._attempts.failed(cause, words, can_go_on=not gone)
                 if again is None:
                     raise
                 verdict = again

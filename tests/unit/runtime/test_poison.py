@@ -103,6 +103,18 @@ def test_with_put_aside_it_is_looked_into_once_and_named_if_that_does_not_help(t
         life(tmp_path, puts_aside=True).begin(2, 9, SPANS)
 
 
+def test_a_driver_that_cannot_go_on_leaves_the_conclusion_to_the_next(tmp_path: Path) -> None:
+    for _ in range(DEATHS):
+        attempts = life(tmp_path, puts_aside=True)
+        assert attempts.begin(2, 7, SPANS) == "try"
+        assert attempts.failed("death", "its JVM died (killed by signal 9)", can_go_on=False) is None
+    assert life(tmp_path, puts_aside=True).begin(2, 7, SPANS) == "look"
+    with pytest.raises(
+        PoisonedBatch, match=r"ended its driver 6 times in a row, the last time: the process died"
+    ):
+        life(tmp_path).begin(2, 7, SPANS)
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"spans": {}}', '{"spans": 3}', '{"spans": {"0": 1}}'])
 def test_a_mark_that_cannot_be_read_is_none(tmp_path: Path, content: str) -> None:
     (tmp_path / "mark.json").write_text(content)
