@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from py4j.protocol import Py4JNetworkError
+from py4j.protocol import Py4JJavaError, Py4JNetworkError
 
 from spark_apps.runtime.cause import cause_of, last_line
 from spark_apps.runtime.errors import PoisonedBatch
@@ -148,3 +148,28 @@ def test_what_an_exception_says_about_the_batch() -> None:
         f"{json.dumps('')}Traceback (most recent call last):\n  File\nOSError: [Errno 28] No space\n"
     )
     assert cause_of(full) == "environment"
+
+
+class FromJava(Py4JJavaError):
+    """As py4j raises it, without a JVM to ask."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("org.apache.kafka.common.errors.TimeoutException: Timeout of 60000ms expired", "environment"),
+        ("java.io.IOException: No space left on device", "environment"),
+        ("java.lang.OutOfMemoryError: Java heap space", "failure"),
+        ("org.apache.spark.SparkException: Python worker exited unexpectedly (crashed)", "death"),
+        ("PythonException: Traceback (most recent call last):\n  File\nValueError: x\n", "failure"),
+    ],
+)
+def test_what_java_says_about_the_batch(text: str, cause: str) -> None:
+    assert cause_of(FromJava(text)) == cause
+    assert last_line(FromJava(text))
