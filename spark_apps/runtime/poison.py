@@ -142,12 +142,17 @@ class Attempts:
 
 def offsets_in_words(topic: str, spans: Spans) -> str:
     """Such as 'topic posts, partition 0, offsets 120 to 134'."""
-    parts = [
+    parts = spans_in_words(spans)
+    return f"topic {topic}, {parts}" if parts else topic
+
+
+def spans_in_words(spans: Spans) -> str:
+    """Such as 'partition 0, offsets 120 to 134'."""
+    return "; ".join(
         f"partition {partition}, offsets {first} to {end - 1}"
         for partition, (first, end) in sorted(spans.items(), key=lambda item: int(item[0]))
         if end > first
-    ]
-    return f"topic {topic}, {'; '.join(parts)}" if parts else topic
+    )
 
 
 def _in_words(mark: Mark, topic: str) -> str:

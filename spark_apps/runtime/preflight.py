@@ -32,7 +32,7 @@ from spark_apps.runtime.checkpoint import MARKER
 from spark_apps.runtime.errors import BadConfiguration
 from spark_apps.runtime.kafka_source import TopicOffsets, check_still_held
 from spark_apps.runtime.keyed_fold import KeyedFold
-from spark_apps.runtime.poison import offsets_in_words
+from spark_apps.runtime.poison import offsets_in_words, spans_in_words
 from spark_apps.runtime.poisoned import REASON
 from spark_apps.runtime.read_only import ReadOnly
 from spark_apps.runtime.topic_range import read_range
@@ -168,7 +168,7 @@ def _folded(
             body = fold.pack(done.state)
         except Exception as error:
             raise Incompatible(
-                f"its transform fails on the records of the last batch ({offsets_in_words('', _spans(ground))[2:]}): "
+                f"its transform fails on the records of the last batch ({spans_in_words(_spans(ground))}): "
                 f"{_words(error)}"
             ) from None
         if dataset is not None and done.facts.height:

@@ -91,6 +91,7 @@ class StreamDriver:
         self._stopping = threading.Event()
         self._fenced_by = 0
         self._failure: BaseException | None = None
+        self._given_up = False
         self._attempts = Attempts(
             self._home / "batch-at-hand.json",
             spec.topic,
@@ -216,6 +217,14 @@ class StreamDriver:
             deadline = time.monotonic() + self._spec.stop_within.total_seconds()
             while query.isActive and query.status["isTriggerActive"] and time.monotonic() < deadline:
                 time.sleep(LOOK_EVERY)
+            if query.isActive and query.status["isTriggerActive"]:
+                self._given_up = True
+                log.warning(
+                    "%s: the micro-batch at hand did not end within %s: it is broken off, and read again at the next "
+                    "start",
+                    self._spec.name,
+                    self._spec.stop_within,
+                )
             query.stop()
             self._raise_failure()
             return
@@ -272,7 +281,8 @@ class StreamDriver:
                 self._failure = Fenced(str(error))
                 raise self._failure from error
             except Exception as error:
-                self._failure = error
+                broken_off = self._given_up and not isinstance(error, DriverError)
+                self._failure = StopRequested() if broken_off else error
                 raise
 
         return commit_batch

@@ -117,6 +117,7 @@ def test_a_batch_that_kills_the_jvm_is_named_with_its_offsets(
     seen = {"generation": 1, "batch": 0, "spans": {"0": [0, 2]}, "deaths": DEATHS - 1, "open": False}
     mark_of(stream).write_text(json.dumps(seen))
     assert a_life(stream, apps) not in exit_codes.NOT_RESTARTED
+    assert json.loads(mark_of(stream).read_text())["deaths"] == DEATHS, stream.log()[-3000:]
     assert a_life(stream, apps) == exit_codes.POISONED_BATCH
     status = stream.status()
     assert status.exit_code == exit_codes.POISONED_BATCH
