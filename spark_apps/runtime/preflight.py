@@ -31,7 +31,7 @@ from spark_apps.runtime.carried_state import CarriedState, Manifest, ManifestErr
 from spark_apps.runtime.checkpoint import MARKER
 from spark_apps.runtime.errors import BadConfiguration
 from spark_apps.runtime.kafka_source import TopicOffsets, check_still_held
-from spark_apps.runtime.keyed_fold import KeyedFold
+from spark_apps.runtime.keyed_fold import KeyedFold, prepared
 from spark_apps.runtime.poison import offsets_in_words, spans_in_words
 from spark_apps.runtime.poisoned import REASON
 from spark_apps.runtime.read_only import ReadOnly
@@ -164,7 +164,8 @@ def _folded(
     same = last.buckets == 1
     for bucket in sorted(last.packs):
         try:
-            done = fold.fold(states[bucket] if bucket in states else fold.empty(), records)
+            state = states[bucket] if bucket in states else fold.empty()
+            done = fold.fold(state, prepared(fold, records))
             body = fold.pack(done.state)
         except Exception as error:
             raise Incompatible(

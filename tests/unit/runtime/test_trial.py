@@ -78,6 +78,22 @@ def test_what_raises_and_what_kills_its_process_is_put_aside_alone(station: str,
     assert done.rejected.rows() == [(7, "poisoned", words), (31, "poisoned", words)]
 
 
+class FailsEarly(FragileFold):
+    """Fails already at what is said of each record apart."""
+
+    def prepare(self, records: pl.DataFrame) -> pl.DataFrame:
+        if any(b'"early"' in value for value in records["value"]):
+            raise ValueError("early")
+        return records
+
+
+def test_what_fails_before_the_fold_is_put_aside_as_well() -> None:
+    batch, fold = records(["a", "b", "early", "c"]), FailsEarly(FOLD)
+    failing = failing_rows(fold, None, batch, DATASET)
+    assert failing == {2: "ValueError: early"}
+    assert fold_without(fold, FOLD.empty(), batch, failing).observations == 3
+
+
 def test_rejected_rows_keep_their_numbers_and_a_batch_of_poison_alone_keeps_the_state() -> None:
     batch = records(["a", "a", "a"])
     batch[1, "value"] = b"not json"
