@@ -159,7 +159,7 @@ def _known(settings: Settings, store: ObjectStore, spec: StreamSpec, newest: int
         problem = str(error)
     return Known(
         spec,
-        read_view(store, spec.name, datetime.now(UTC)),
+        read_view(store, spec.name, datetime.now(UTC), spec.rules),
         process,
         problem,
         read_statuses(store, spec.name, newest=newest) if newest else (),

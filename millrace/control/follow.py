@@ -65,7 +65,7 @@ def follow(
     says = "nothing could be seen of it"
     while True:
         try:
-            view = read_view(reconciler.store, given.stream, datetime.now(UTC))
+            view = read_view(reconciler.store, given.stream, datetime.now(UTC), reconciler.spec.rules)
             if deadline is None:
                 deadline = began + (within or _patience(view)).total_seconds()
             arrival = _arrival(reconciler, given, view)

@@ -70,7 +70,7 @@ class Reconciler:
     def turn(self) -> Turn:
         """Raises StoreUnavailable and ControlObjectError; then nothing was done."""
         messages: list[Message] = []
-        view = read_view(self.store, self.spec.name, self.clock())
+        view = read_view(self.store, self.spec.name, self.clock(), self.spec.rules)
         if view.desired is None:
             view = self._deploy(messages)
         self._note_difference(view, messages)
@@ -100,7 +100,7 @@ class Reconciler:
             messages.append(
                 Message(logging.INFO, f"{self.spec.name}: somebody else deployed it at the same moment")
             )
-        return read_view(self.store, self.spec.name, self.clock())
+        return read_view(self.store, self.spec.name, self.clock(), self.spec.rules)
 
     def _note_difference(self, view: StreamView, messages: list[Message]) -> None:
         if view.desired is None:

@@ -86,6 +86,7 @@ class SuperviseStreamOperator(BaseOperator):
                 shift_ends_at=shift.ends_at.isoformat(),
                 seen_revision=desired.spec_revision if desired else None,
                 quiet_until=(now + quiet_for).isoformat(),
+                rules=self.spec.rules.model_dump(mode="json"),
             ),
             method_name="resume",
             kwargs={"shift": shift.to_json()},
