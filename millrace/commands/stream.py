@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from millrace.control.in_words import Known
     from millrace.control.launcher import Launcher
     from millrace.control.orders import OrderAction
-    from millrace.control.reconcile import Message
+    from millrace.control.story import Message
     from millrace.settings import Settings
     from millrace.store import ObjectStore
 

@@ -9,34 +9,36 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from millrace.catalog import StreamSpec
+from millrace.control.alerts import claimed, due, with_alert
 from millrace.control.decide import Action, Observed, decide
 from millrace.control.desired import DesiredState, write_desired
 from millrace.control.health import Health
-from millrace.control.history import History, with_health, with_start, write_history
+from millrace.control.history import (
+    Alert,
+    History,
+    circuit_can_close,
+    with_health,
+    with_start,
+    write_history,
+)
 from millrace.control.launcher import Launcher
 from millrace.control.process import LauncherError, ProcessInfo
 from millrace.control.status import observe_status
+from millrace.control.story import Message, story
 from millrace.control.view import StreamView, read_view
 from millrace.store import ObjectStore, PreconditionFailed
 
 LEAST_QUIET = timedelta(seconds=15)
 """After a turn the triggerer holds still this long: what was just seen and left is not news."""
+LEAST_WAIT = timedelta(seconds=1)
 AFTER_A_FAILURE = timedelta(seconds=30)
-
-
-@dataclass(frozen=True)
-class Message:
-    """A line for the log of the task; `level` as in logging."""
-
-    level: int
-    text: str
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Turn:
     action: Action
     quiet_for: timedelta
     messages: list[Message] = field(default_factory=list)
+    alert: Alert | None = None
+    """Claimed for whoever made this turn: to be sent, and its outcome to be kept."""
 
     @property
     def health(self) -> Health:
@@ -64,6 +68,10 @@ class Reconciler:
     who: str
     log_hint: str = ""
     """Where to read what the driver prints; for the person who reads a failure."""
+    sends_alerts: bool = False
+    """Whether whoever makes the turns sends the alerts that fall due."""
+    last_lines: Callable[[bool], Sequence[str]] = lambda _: ()
+    """What the driver printed last; if it was started again, what the one before it did."""
     jitter: Callable[[], float] = random.random
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
@@ -77,10 +85,11 @@ class Reconciler:
         process, host_problem = self._process()
         observed = Observed(view.status, view.newest_epoch, view.desired_at, process, host_problem)
         action = decide(view.desired, observed, view.history, view.now, view.thresholds)
+        before = view.history
         view, quiet_for = self._act(view, action, host_problem, messages)
         if action.until is not None:
-            quiet_for = max(quiet_for, action.until - view.now)
-        return Turn(view, action, quiet_for, messages)
+            quiet_for = max(action.until - view.now, LEAST_WAIT)
+        return Turn(view, action, quiet_for, messages, claimed(before, view.history))
 
     def _deploy(self, messages: list[Message]) -> StreamView:
         first = DesiredState(
@@ -130,6 +139,8 @@ class Reconciler:
             # The report of the shift is made from the history: it must name the cause as well.
             health = replace(health, reason=f"{health.reason}; and {host_problem}")
         history = with_health(view.history, view.now, health)
+        if circuit_can_close(history, view.now):
+            history = history.model_copy(update={"circuit": None})
         if action.kind in ("start", "restart"):
             history = with_start(
                 history,
@@ -139,13 +150,21 @@ class Reconciler:
                 epoch_before=view.newest_epoch,
                 spec_revision=view.desired.spec_revision if view.desired else 0,
                 jitter=self.jitter(),
+                worked_for=view.status.status.worked_for if view.status else timedelta(0),
+                rules=self.spec.restarts,
             )
+        if self.sends_alerts:
+            alert = due(view.desired, health, history, view.now, view.thresholds, self.spec.alerts)
+            # Claimed before it is sent, like a start: a task that dies in between repeats nothing.
+            history = with_alert(history, alert) if alert else history
+        before = view.history
         try:
             view = self._keep(view, history)
         except PreconditionFailed:
             text = f"{name}: another task supervises it at this moment; leaving the turn to that one"
             messages.append(Message(logging.WARNING, text))
             return view, LEAST_QUIET
+        messages += story(name, before, view.history, view.now)
         if action.is_order:
             return view, self._order(view, action, messages)
         level = logging.INFO if view.health.healthy else logging.WARNING
@@ -172,6 +191,7 @@ class Reconciler:
                 f"{words}. What it printed: {self.log_hint}",
             )
         )
+        messages += _printed(self.last_lines(True))
 
     def _keep(self, view: StreamView, history: History) -> StreamView:
         if history == view.history:
@@ -182,6 +202,8 @@ class Reconciler:
     def _order(self, view: StreamView, action: Action, messages: list[Message]) -> timedelta:
         name = self.spec.name
         within = view.thresholds.stop_within
+        if action.kind != "stop" and view.status is not None and view.health.state in ("failed", "silent"):
+            messages += _printed(self.last_lines(False))
         try:
             if action.kind == "start":
                 self.launcher.start(name)
@@ -202,6 +224,10 @@ class Reconciler:
             text += f". What it prints: {self.log_hint}" if self.log_hint else ""
         messages.append(Message(logging.WARNING if view.newest_epoch else logging.INFO, text))
         return LEAST_QUIET
+
+
+def _printed(lines: Sequence[str]) -> list[Message]:
+    return [Message(logging.INFO, f"  | {line}") for line in lines]
 
 
 def config_of(spec: StreamSpec) -> dict[str, Any]:

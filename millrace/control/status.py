@@ -76,6 +76,12 @@ class DriverStatus(ControlObject):
     exit_code: int | None = None
 
     @property
+    def worked_for(self) -> timedelta:
+        """From its start until something was read, or nothing waited, for the last time; by its own clock."""
+        moved = [moment for moment in (self.last_progress_at, self.last_idle_at) if moment is not None]
+        return max([moment - self.started_at for moment in moved], default=timedelta(0))
+
+    @property
     def ended(self) -> bool:
         return self.state in ENDED
 
