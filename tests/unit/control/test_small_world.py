@@ -1,0 +1,199 @@
+"""Whatever happens to drivers, clocks, store, host and Airflow: no hot loop, no forgotten stream, no second driver.
+
+The world is simulated (`small_world.py`), what decides is not.
+"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from millrace.control.desired import load_desired
+from millrace.control.history import load_history
+from tests.unit.control.small_world import STREAM, Broken, Fate, World
+
+TROUBLE = 1200
+"""Seconds in which things go wrong."""
+PATIENCE = 1700
+"""Seconds after them until the stream must be as desired: a slow retry of an open circuit comes every 15 min, the
+start and a stop that takes too long need 4, and a watcher may hold still for 10."""
+STEADY = 180
+WINDOW = 600
+MOST_BIRTHS = 26
+"""Lives of drivers in any window: of the first start six, and then two to each step of the back-off."""
+PER_EVENT = 8
+"""More of them for each order of a person, step of a clock or new stream host: it begins a new series."""
+
+
+WITHOUT_SHRINKING = [Phase.explicit, Phase.reuse, Phase.generate]
+"""An example takes a second, and its events stand in the report as they are."""
+
+
+def live(fates: list[Fate], events: list[tuple]) -> World:
+    """Live through it; raises Broken at what must never happen."""
+    world = World(
+        fates=list(fates), events=[(at, happening) for at, happening, _ in events], peace_at=TROUBLE + 300
+    )
+    world.run(TROUBLE + 300)
+    until = world.t + PATIENCE
+    while (problem := _other_than_desired(world)) and world.t < until:
+        world.run(world.t + 10)
+    settled = world.t
+    world.run(world.t + STEADY)
+    if problem := problem or _other_than_desired(world):
+        raise Broken(f"{PATIENCE} s after all trouble {problem}")
+    if world.births(settled, world.t):
+        raise Broken("it was started again though nothing had happened")
+    new_matters = 1 + world.people + sum(name in ("clock", "host") for _, _, name in events)
+    for driver in world.drivers:
+        births = world.births(driver.born, driver.born + WINDOW)
+        if births > MOST_BIRTHS + PER_EVENT * new_matters:
+            raise Broken(f"a hot loop: {births} drivers within {WINDOW} s from {driver.born:.0f} s")
+    return world
+
+
+def _other_than_desired(world: World) -> str | None:
+    wanted = load_desired(world.store, STREAM)
+    assert wanted is not None
+    # A process that hangs outside the host is out of everybody's reach, and commits nothing: fencing sees to that.
+    alive = [
+        one
+        for one in world.drivers
+        if one.alive and not (one.orphan and (one.is_("hangs") or one.is_("deaf")))
+    ]
+    if wanted.desired.state == "stopped":
+        return f"it is to be stopped, and {len(alive)} drivers live" if alive else None
+    if len(alive) != 1 or not alive[0].running:
+        return (
+            f"it is to run, and {len(alive)} drivers live, of which {sum(one.running for one in alive)} work"
+        )
+    return None
+
+
+fates = st.lists(
+    st.builds(
+        Fate,
+        after=st.sampled_from([0, 1, 4, 10, 30, 120, 700]),
+        kind=st.sampled_from(["lives", "crash", "crash", "hangs", "deaf", "mute"]),
+        code=st.sampled_from([1, -9, 11, 12]),
+        stops_in=st.sampled_from([1, 10, 50, 90]),
+    ),
+    max_size=40,
+)
+crash_loops = st.builds(
+    lambda after, code: [Fate(after, "crash", code)] * 200,
+    st.sampled_from([0, 3, 5, 20, 45, 100]),
+    st.sampled_from([1, 11, 13]),
+)
+
+
+def lasting(begin, end, seconds):
+    """Something that begins now and is over some seconds later."""
+
+    def happens(world: World) -> None:
+        begin(world)
+        world._events.append((world.t + seconds, end))
+        world._events.sort(key=lambda event: event[0])
+
+    return happens
+
+
+def stepped(who: str, seconds: float):
+    def happens(world: World) -> None:
+        world.offsets[who] = world.offsets.get(who, 0) + seconds
+
+    return happens
+
+
+def a_look_at_the_host(world: World) -> None:
+    """Another shift begins, with a turn."""
+    world.airflow.turn_at = world.t if world.airflow.turn_at is None else world.airflow.turn_at
+
+
+spans = st.sampled_from([1, 7, 40, 100, 290])
+happenings = st.one_of(
+    st.just((a_look_at_the_host, "shift")),
+    st.builds(lambda s: (lambda w: w.airflow.away(w, s), "airflow"), spans),
+    st.builds(
+        lambda s: (
+            lasting(lambda w: setattr(w.store, "away", True), lambda w: setattr(w.store, "away", False), s),
+            "store",
+        ),
+        spans,
+    ),
+    st.builds(
+        lambda s: (
+            lasting(
+                lambda w: setattr(w, "statuses_lost", True), lambda w: setattr(w, "statuses_lost", False), s
+            ),
+            "statuses",
+        ),
+        spans,
+    ),
+    st.builds(
+        lambda s: (lasting(lambda w: w.host.crash(), lambda w: setattr(w.host, "down", False), s), "host"),
+        spans,
+    ),
+    st.builds(
+        lambda who, s: (stepped(who, s), "clock"),
+        st.sampled_from(["store", "host", "driver", "airflow"]),
+        st.sampled_from([-86400, -3600, -40, -3, 3, 40, 3600, 86400]),
+    ),
+    st.builds(
+        lambda state, by_hand, killed: (
+            lambda w: w.desire(state, by_hand=by_hand, killed_after=killed),
+            "person",
+        ),
+        st.sampled_from(["running", "running", "stopped"]),
+        st.booleans(),
+        st.none() | st.sampled_from([0, 1, 5, 61]),
+    ),
+)
+events = st.lists(
+    st.tuples(st.integers(0, TROUBLE), happenings).map(lambda one: (one[0], *one[1])), max_size=8
+)
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=WITHOUT_SHRINKING
+)
+@given(fates | crash_loops, events)
+def test_no_hot_loop_no_forgotten_stream_no_start_beside_a_driver_that_may_commit(doomed, happening):
+    live(doomed, happening)
+
+
+def test_a_crash_loop_is_slow_and_ends_when_its_cause_does():
+    world = live([Fate(20, "crash")] * 200, [])
+    assert world.births(0, WINDOW) <= MOST_BIRTHS
+    assert load_history(world.store, STREAM).history.last_start.attempt >= 8
+
+
+@pytest.mark.parametrize("killed_after", [0, 1, 2])
+def test_a_restart_whose_orderer_is_killed_between_stop_and_start_does_not_leave_the_stream_down(
+    killed_after,
+):
+    """Of the command; its DAG sees that the start is missing, long before a JVM's time to start is over."""
+    order = lambda w: w.desire("running", by_hand=True, killed_after=killed_after)  # noqa: E731
+    world = live([], [(600, order, "person")])
+    first, second = world.drivers
+    assert first.code == 0
+    assert second.born - 600 < 60, "taken up within a minute"
+
+
+def test_airflow_killed_between_stop_and_start_of_its_own_restart_goes_on_when_it_is_back():
+    fates = [Fate(40, "mute", stops_in=30)]
+    world = World(fates=fates, peace_at=0 + 100, events=[(90, lambda w: w.airflow.away(w, 100))])
+    world.run(400)
+    assert [driver.code for driver in world.drivers] == [0, None]
+    assert world.drivers[-1].running
+
+
+def test_a_driver_that_outlives_its_host_is_fenced_by_the_next():
+    crash = lasting(lambda w: w.host.crash(), lambda w: setattr(w.host, "down", False), 30)
+    world = live([], [(300, crash, "host")])
+    assert [driver.code for driver in world.drivers] == [None], (
+        "it does its work: left alone by those who watch"
+    )
+    world = live([], [(300, crash, "host"), (400, a_look_at_the_host, "shift")])
+    assert [driver.code for driver in world.drivers] == [10, None]
