@@ -70,7 +70,7 @@ def decide(
         return Action("leave", "the stream has not been deployed")
     health = assess(desired, observed.status, now, thresholds)
     if desired.state == "stopped":
-        return _towards_stopped(desired, observed, health, now, thresholds)
+        return _towards_stopped(desired, observed, health, history, now, thresholds)
     if observed.host_problem:
         return _without_host(desired, observed, health, history, now)
     if observed.process is None:
@@ -78,24 +78,37 @@ def decide(
     return _by_process(desired, observed.process, observed, health, history, now, thresholds)
 
 
+def has_ended(process: ProcessInfo) -> bool:
+    """Whether the host has seen the process end and leaves it at that."""
+    left_alone = process.exit_code is None or process.exit_code in exit_codes.NOT_RESTARTED
+    return process.state in NOT_RUNNING and left_alone
+
+
 def _towards_stopped(
-    desired: DesiredState, observed: Observed, health: Health, now: datetime, thresholds: Thresholds
+    desired: DesiredState,
+    observed: Observed,
+    health: Health,
+    history: History,
+    now: datetime,
+    thresholds: Thresholds,
 ) -> Action:
     process = observed.process
-    gone = health.state in ("stopped", "failed", "fenced")
-    if process is not None:
-        gone = process.state in NOT_RUNNING
-    if gone:
+    # A driver's own last word is not enough: a process may hang after it, and one that hangs says nothing.
+    known_gone = history.gone_revision == desired.spec_revision
+    if process.state in NOT_RUNNING if process is not None else known_gone:
         return Action("leave", f"stopped, as {desired.who} asked: {desired.why}")
     asked_at = observed.desired_at or desired.at
     deadline = asked_at + thresholds.stop_within
     if not passed(asked_at, thresholds.stop_within, now):
         return Action("wait", "the driver finishes its micro-batch and ends by itself", deadline)
+    if observed.host_problem:
+        reason = f"whether its process is gone only its host can say, but {observed.host_problem}; {health}"
+        return Action("wait", reason, now + LONGEST_HOST_WAIT)
     if process is None:
-        # Silence cannot tell a driver that died from one that hangs; only the host can.
-        if health.state == "silent" or observed.host_problem:
-            return Action("leave", f"nothing more is known of the driver: {health.reason}")
-        return Action("stop", f"asked to stop {in_words(now - asked_at)} ago and still alive")
+        return Action(
+            "stop",
+            f"asked to stop {in_words(now - asked_at)} ago, and its host has yet to say that it is gone",
+        )
     if process.state is ProcessState.STOPPING:
         return Action("wait", "the host is ending the process", now + HOST_GRACE)
     return Action("stop", f"asked to stop {in_words(now - asked_at)} ago and still {process.state}")

@@ -113,6 +113,8 @@ class History(ControlObject):
     circuit: Circuit | None = None
     """None: closed."""
     alerts: tuple[Alert, ...] = ()
+    gone_revision: int = 0
+    """The revision that asked for a stop and of which the host has said that no process is left; 0: none."""
 
     @property
     def last_start(self) -> Start | None:

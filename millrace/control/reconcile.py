@@ -17,7 +17,7 @@ from typing import Any
 
 from millrace.catalog import StreamSpec
 from millrace.control.alerts import claimed, due, with_alert
-from millrace.control.decide import Action, Observed, decide
+from millrace.control.decide import Action, Observed, decide, has_ended
 from millrace.control.desired import DesiredState, write_desired
 from millrace.control.health import Health
 from millrace.control.history import (
@@ -86,7 +86,7 @@ class Reconciler:
         observed = Observed(view.status, view.newest_epoch, view.desired_at, process, host_problem)
         action = decide(view.desired, observed, view.history, view.now, view.thresholds)
         before = view.history
-        view, quiet_for = self._act(view, action, host_problem, messages)
+        view, quiet_for = self._act(view, action, process, host_problem, messages)
         if action.until is not None:
             quiet_for = max(action.until - view.now, LEAST_WAIT)
         return Turn(view, action, quiet_for, messages, claimed(before, view.history))
@@ -131,7 +131,12 @@ class Reconciler:
             return None, str(error)
 
     def _act(
-        self, view: StreamView, action: Action, host_problem: str | None, messages: list[Message]
+        self,
+        view: StreamView,
+        action: Action,
+        process: ProcessInfo | None,
+        host_problem: str | None,
+        messages: list[Message],
     ) -> tuple[StreamView, timedelta]:
         name = self.spec.name
         health = view.health
@@ -139,6 +144,8 @@ class Reconciler:
             # The report of the shift is made from the history: it must name the cause as well.
             health = replace(health, reason=f"{health.reason}; and {host_problem}")
         history = with_health(view.history, view.now, health)
+        if view.desired and view.desired.state == "stopped" and process is not None and has_ended(process):
+            history = history.model_copy(update={"gone_revision": view.desired.spec_revision})
         if circuit_can_close(history, view.now):
             history = history.model_copy(update={"circuit": None})
         if action.kind in ("start", "restart"):

@@ -116,7 +116,8 @@ class Driver:
         return self.code is None
 
     def is_(self, kind: str) -> bool:
-        return self.fate.kind == kind and self.world.t - self.born >= self.fate.after
+        due = self.born + self.fate.after
+        return self.fate.kind == kind and due < self.world.peace_at and self.world.t >= due
 
     @property
     def running(self) -> bool:

@@ -224,8 +224,19 @@ def test_stopping_is_left_to_the_driver_until_its_time_is_up():
         assert kind(status(), alive, wanted=just_now) == "wait"
         assert kind(status(), alive, wanted=long_ago) == "stop"
     assert kind(status(), process(STOPPING), wanted=long_ago) == "wait"
-    assert kind(status("stopped"), wanted=long_ago) == "leave"
     assert kind(status("stopped"), process(EXITED), wanted=long_ago) == "leave"
+
+
+@pytest.mark.parametrize("observed", [None, status("stopped"), status("failed"), status(age=300)])
+def test_a_stop_is_over_when_the_host_has_said_so(observed):
+    """Whoever hangs is silent, and whoever hangs at the very end has said its last word before."""
+    wanted = desired("stopped", at=ago(100), spec_revision=4)
+    assert kind(observed, wanted=wanted) == "stop", "somebody has to ask the host"
+    assert kind(observed, process(RUNNING), wanted=wanted) == "stop"
+    assert kind(observed, process(EXITED), wanted=wanted) == "leave"
+    assert kind(observed, wanted=wanted, host_problem="the host is away") == "wait"
+    assert kind(observed, None, NOTHING.model_copy(update={"gone_revision": 4}), wanted) == "leave"
+    assert kind(observed, None, NOTHING.model_copy(update={"gone_revision": 2}), wanted) == "stop"
 
 
 def test_a_stream_that_was_never_deployed_is_left():
