@@ -8,6 +8,7 @@ whoever gave the order may be killed there.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -53,9 +54,9 @@ class Fate:
     """What becomes of a driver `after` so many seconds of life: nothing, an exit code, or a way to hang."""
 
     after: float = 0
-    kind: Literal["lives", "crash", "hangs", "deaf", "mute"] = "lives"
+    kind: Literal["lives", "crash", "hangs", "deaf", "mute", "lingers"] = "lives"
     """hangs: does nothing any more, and hears nothing. deaf: works, but ends at nothing but SIGKILL. mute: works, but
-    its statuses are lost."""
+    its statuses are lost. lingers: says that it ends, and its process does not."""
     code: int = 1
     stops_in: float = 3
     """Seconds from being asked to stop to the end of its micro-batch."""
@@ -108,6 +109,7 @@ class Driver:
         self._begin_at: float | None = None
         self._claimed = 0.0
         self._stop_at: float | None = None
+        self._said_all = False
         self._started = BEGIN
         self._revision = 0
 
@@ -121,17 +123,22 @@ class Driver:
 
     @property
     def running(self) -> bool:
-        return self.alive and self.epoch is not None and self.world.t - self._claimed >= BOOT
+        return (
+            self.alive
+            and not self._said_all
+            and self.epoch is not None
+            and self.world.t - self._claimed >= BOOT
+        )
 
     def terminate(self) -> None:
-        if self._stop_at is None and not self.is_("hangs") and not self.is_("deaf"):
+        if self._stop_at is None and not self._said_all and not self.is_("hangs") and not self.is_("deaf"):
             self._stop_at = self.world.t + (self.fate.stops_in if self.epoch is not None else 0)
 
     def kill(self) -> None:
         self.code = -9 if self.code is None else self.code
 
     def tick(self) -> None:
-        if not self.alive or self.is_("hangs"):
+        if not self.alive or self._said_all or self.is_("hangs"):
             return None
         if self.is_("crash") and (self._begin_at is not None or self._uncounted()):
             return self._end("failed", self.fate.code)
@@ -186,12 +193,11 @@ class Driver:
         self._begin_at = world.t + delay
 
     def _end(self, state: str, code: int) -> None:
-        self.code = code
+        self._said_all = self.is_("lingers")
+        self.code = None if self._said_all else code
         if self.epoch is not None:
-            try:
+            with suppress(StoreUnavailable):
                 self._say(state, code)
-            except StoreUnavailable:
-                return
 
     def _say(self, state: str, code: int | None = None) -> None:
         if self.is_("mute") or self.world.statuses_lost:

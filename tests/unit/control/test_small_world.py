@@ -70,17 +70,17 @@ def _other_than_desired(world: World) -> str | None:
 def _out_of_reach(world: World, driver: Driver, stopped: bool) -> bool:
     """Whether it outlived its host and hears nothing: nobody can end it, and fencing is what keeps it from
     committing. One that works and that nobody has followed does its work."""
-    if not driver.orphan or not (driver.is_("hangs") or driver.is_("deaf")):
+    if not driver.orphan or not any(driver.is_(kind) for kind in ("hangs", "deaf", "lingers")):
         return False
     newest = max(one.epoch or 0 for one in world.drivers)
-    return stopped or driver.is_("hangs") or (driver.epoch or 0) < newest
+    return stopped or not driver.is_("deaf") or (driver.epoch or 0) < newest
 
 
 fates = st.lists(
     st.builds(
         Fate,
         after=st.sampled_from([0, 1, 4, 10, 30, 120, 700]),
-        kind=st.sampled_from(["lives", "crash", "crash", "hangs", "deaf", "mute"]),
+        kind=st.sampled_from(["lives", "crash", "crash", "hangs", "deaf", "mute", "lingers"]),
         code=st.sampled_from([1, -9, 11, 12]),
         stops_in=st.sampled_from([1, 10, 50, 90]),
     ),
