@@ -109,7 +109,7 @@ class Driver:
         self._begin_at: float | None = None
         self._claimed = 0.0
         self._stop_at: float | None = None
-        self._said_all = False
+        self.said_all = False
         self._started = BEGIN
         self._revision = 0
 
@@ -125,20 +125,20 @@ class Driver:
     def running(self) -> bool:
         return (
             self.alive
-            and not self._said_all
+            and not self.said_all
             and self.epoch is not None
             and self.world.t - self._claimed >= BOOT
         )
 
     def terminate(self) -> None:
-        if self._stop_at is None and not self._said_all and not self.is_("hangs") and not self.is_("deaf"):
+        if self._stop_at is None and not self.said_all and not self.is_("hangs") and not self.is_("deaf"):
             self._stop_at = self.world.t + (self.fate.stops_in if self.epoch is not None else 0)
 
     def kill(self) -> None:
         self.code = -9 if self.code is None else self.code
 
     def tick(self) -> None:
-        if not self.alive or self._said_all or self.is_("hangs"):
+        if not self.alive or self.said_all or self.is_("hangs"):
             return None
         if self.is_("crash") and (self._begin_at is not None or self._uncounted()):
             return self._end("failed", self.fate.code)
@@ -193,8 +193,8 @@ class Driver:
         self._begin_at = world.t + delay
 
     def _end(self, state: str, code: int) -> None:
-        self._said_all = self.is_("lingers")
-        self.code = None if self._said_all else code
+        self.said_all = self.is_("lingers")
+        self.code = None if self.said_all else code
         if self.epoch is not None:
             with suppress(StoreUnavailable):
                 self._say(state, code)
