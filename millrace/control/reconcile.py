@@ -234,7 +234,8 @@ class Reconciler:
 
 
 def _printed(lines: Sequence[str]) -> list[Message]:
-    return [Message(logging.INFO, f"  | {line}") for line in lines]
+    told = ["what the driver printed last:", *(f"  | {line}" for line in lines)] if lines else []
+    return [Message(logging.INFO, text) for text in told]
 
 
 def config_of(spec: StreamSpec) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def _other_than_desired(world: World) -> str | None:
     if stopped:
         return f"it is to be stopped, and {len(alive)} drivers live" if alive else None
     # A process beside one that works, which hung before it had claimed an epoch, is found by the next shift.
-    at_work = sum(one.running for one in alive)
+    at_work = sum(one.running and not one.is_("mute") for one in alive)
     if at_work != 1:
         return f"it is to run, and {len(alive)} drivers live, of which {at_work} work"
     return None
