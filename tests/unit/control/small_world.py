@@ -276,6 +276,8 @@ class Host:
     def start(self, stream: str) -> None:
         found = self.state(stream)
         self.world.ordered("start")
+        if found.state is ProcessState.STOPPING:
+            raise Broken("start was ordered while the old driver ends, and may still be committing")
         if found.state not in NOT_RUNNING:
             return
         if any(driver.alive and not driver.orphan for driver in self.world.drivers):

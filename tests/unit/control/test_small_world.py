@@ -170,20 +170,87 @@ def test_no_hot_loop_no_forgotten_stream_no_start_beside_a_driver_that_may_commi
     live(doomed, happening)
 
 
+def person(state: str, *, by_hand: bool = False):
+    return lambda w: w.desire(state, by_hand=by_hand)
+
+
+def away(what: str, seconds: float):
+    if what == "host":
+        return lasting(lambda w: w.host.crash(), lambda w: setattr(w.host, "down", False), seconds)
+    return lasting(
+        lambda w: setattr(w.store, "away", True), lambda w: setattr(w.store, "away", False), seconds
+    )
+
+
+DAY = 86400
+SCENARIOS = {
+    "hangs, and is then to be stopped": ([Fate(100, "hangs")], [(101, person("stopped"), "person")]),
+    "hangs after its last word": (
+        [Fate(0, "lingers", stops_in=1)],
+        [(100, person("stopped"), "person")],
+    ),
+    "crashes, and lingers": ([Fate(100, "lingers")], [(150, person("running"), "person")]),
+    "is deaf, and is to be stopped": ([Fate(100, "deaf")], [(101, person("stopped"), "person")]),
+    "a person and the DAG restart it at once": (
+        [Fate(stops_in=50)],
+        [(300, person("running", by_hand=True), "person")],
+    ),
+    "two people change their minds while it stops": (
+        [Fate(stops_in=50)],
+        [(300, person("stopped", by_hand=True), "person"), (320, person("running", by_hand=True), "person")],
+    ),
+    "the store's clock goes back while it hangs": (
+        [Fate(100, "hangs")],
+        [(105, stepped("store", -DAY), "clock")],
+    ),
+    "the store's clock goes back in a crash loop": (
+        [Fate(20, "crash", 13)] * 200,
+        [(700, stepped("store", -DAY), "clock")],
+    ),
+    "the store's clock goes back while it is stopped": (
+        [Fate(100, "deaf")],
+        [(110, person("stopped"), "person"), (115, stepped("store", -DAY), "clock")],
+    ),
+    "the host's clock goes back while it starts": (
+        [Fate(0, "hangs")],
+        [(10, stepped("host", -DAY), "clock")],
+    ),
+    "every clock goes forward": (
+        [Fate(400, "crash", 1)],
+        [(300, stepped(who, DAY), "clock") for who in ("store", "host", "driver", "airflow")],
+    ),
+    "the store is away when it crashes": ([Fate(100, "crash", 12)], [(90, away("store", 290), "store")]),
+    "the first start finds no store": ([], [(1, away("store", 200), "store")]),
+    "its host is killed, and it hangs": ([Fate(100, "hangs")], [(110, away("host", 60), "host")]),
+    "fenced by one that then dies": (
+        [Fate(), Fate(60, "crash", 11)],
+        [(100, away("host", 10), "host"), (150, a_look_at_the_host, "shift")],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_what_has_gone_wrong_before_or_nearly(name):
+    live(*SCENARIOS[name])
+
+
 def test_a_crash_loop_is_slow_and_ends_when_its_cause_does():
     world = live([Fate(20, "crash")] * 200, [])
     assert world.births(0, WINDOW) <= MOST_BIRTHS
     assert load_history(world.store, STREAM).history.last_start.attempt >= 8
 
 
-@pytest.mark.parametrize("killed_after", [0, 1, 2])
+@pytest.mark.parametrize("killed_after", [0, 1, 6])
+@pytest.mark.parametrize("stops_in", [2, 8])
 def test_a_restart_whose_orderer_is_killed_between_stop_and_start_does_not_leave_the_stream_down(
-    killed_after,
+    killed_after, stops_in
 ):
     """Of the command; its DAG sees that the start is missing, long before a JVM's time to start is over."""
-    order = lambda w: w.desire("running", by_hand=True, killed_after=killed_after)  # noqa: E731
-    world = live([], [(600, order, "person")])
-    first, second = world.drivers
+
+    def order(world: World) -> None:
+        world.desire("running", by_hand=True, killed_after=killed_after)
+
+    first, second = live([Fate(stops_in=stops_in)], [(600, order, "person")]).drivers
     assert first.code == 0
     assert second.born - 600 < 60, "taken up within a minute"
 
