@@ -26,7 +26,8 @@ stream; it only goes unwatched (the stream host still restarts a crashed driver 
 what `control/{name}/desired.json` says: running or stopped; the DAG `stream_control` and `millrace stream` change it.
 
 **When a shift is red.** The stream was unhealthy for more than a tenth of it; the last line of the log of
-`supervise` says for how long and why. Nothing needs to be cleared: the next shift is already at it.
+`supervise` says for how long and why. Or its circuit is open: starts fail again and again, and are tried rarely.
+Nothing needs to be cleared: the next shift is already at it. What each state means: `docs/supervision.md`.
 
 | the log says | look at | usual cause |
 |---|---|---|
@@ -35,6 +36,8 @@ what `control/{name}/desired.json` says: running or stopped; the DAG `stream_con
 | `poisoned` | the same file | one micro-batch ends the driver each time: `docs/poisoned-batches.md` |
 | `silent` | `millrace status`, free memory and disk | the machine is overloaded, or the store is away |
 | `stalled` | Kafka and the store: `millrace status` | the query hangs: the lag grows, the batch number does not |
+| `lagging` | `millrace stream status {name}` | more comes in than the driver gets through |
+| `the circuit is open` | the reason, then `millrace stream start {name}` | what made the last starts fail |
 | `the stream host does not answer` | `millrace logs NAME=streamhost` | it was stopped: `millrace up` |
 | `supervision cannot work` | the store: `millrace logs NAME=s3` | the store is away; the driver goes on |
 

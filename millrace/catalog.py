@@ -23,42 +23,18 @@ from pydantic import (
     model_validator,
 )
 
+from millrace.durations import Duration as Duration
+from millrace.durations import format_duration as format_duration
+from millrace.durations import parse_duration as parse_duration
 from millrace.endpoints import Sink, SinkKind, SinkWord, SourceWord
 from millrace.shared_drivers import Disagreement, shared_drivers
+from millrace.supervision import AlertRules, HealthRules, RestartRules, Rules
 
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d)")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class CatalogError(ValueError):
     """The catalog cannot be used; the message names file and key and says what would be right."""
-
-
-def parse_duration(value: object) -> timedelta:
-    """'30s', '5 min', '2h', '7d', '500ms' as a timedelta. Raises ValueError for anything else."""
-    if isinstance(value, timedelta):
-        return value
-    match = _DURATION.fullmatch(str(value).strip())
-    if match is None:
-        raise ValueError(
-            f"{value!r} is not a duration; write a number and a unit, such as 30s, 5min, 2h or 7d"
-        )
-    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
-
-
-def format_duration(value: timedelta) -> str:
-    """The shortest text that `parse_duration` reads back to the same value."""
-    milliseconds = round(value.total_seconds() * 1000)
-    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1000)):
-        if milliseconds and milliseconds % size == 0:
-            return f"{milliseconds // size}{unit}"
-    return f"{milliseconds}ms"
-
-
-Duration = Annotated[
-    timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration, when_used="json")
-]
 
 
 def _parse_kept(value: object) -> timedelta | None:
@@ -168,6 +144,10 @@ class StreamSpec(_Entry):
     feed: str | None = Field(default=None, exclude=True)
     """The feed that the embedded stack runs for it, beside the one that FEED names."""
     retention: StreamRetention = Field(default_factory=StreamRetention, exclude=True)
+    # How it is supervised: see docs/supervision.md.
+    health: HealthRules = Field(default_factory=HealthRules, exclude=True)
+    restarts: RestartRules = Field(default_factory=RestartRules, exclude=True)
+    alerts: AlertRules | None = Field(default=None, exclude=True)
 
     @model_validator(mode="after")
     def _agree(self) -> StreamSpec:
@@ -196,6 +176,11 @@ class StreamSpec(_Entry):
     def lineage(self) -> str:
         """Under which name its generations are counted: the dataset's, or its own when it writes no facts."""
         return self.dataset or self.name
+
+    @property
+    def rules(self) -> Rules:
+        """How it is supervised."""
+        return Rules(health=self.health, restarts=self.restarts, alerts=self.alerts)
 
     def writes(self, kind: SinkKind) -> bool:
         return any(sink.kind == kind for sink in self.sinks)

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from millrace.settings import Settings
     from millrace.store import ObjectStore
 
+UNCOUNTED_PAUSE = 30.0
+"""Seconds before this ends after an error of its own (a full disk, a broken installation): what ends before its life
+was counted is started again at once, for ever."""
+
 app = typer.Typer(help="The stream host, which keeps the drivers of the streams.", no_args_is_help=True)
 
 
@@ -61,6 +65,12 @@ def execute(
     except Ended as ended:
         _say(str(ended))
         raise typer.Exit(ended.exit_code) from None
+    except Exception as error:
+        _say(
+            f"{name} cannot be started: {type(error).__name__}: {error}; trying again in {UNCOUNTED_PAUSE:g} s"
+        )
+        time.sleep(UNCOUNTED_PAUSE)
+        raise typer.Exit(1) from None
     if order.reset_revision is not None:
         _reset(order, chosen)
     if order.delay:

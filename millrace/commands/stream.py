@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from millrace.control.in_words import Known
     from millrace.control.launcher import Launcher
     from millrace.control.orders import OrderAction
-    from millrace.control.reconcile import Message
+    from millrace.control.story import Message
     from millrace.settings import Settings
     from millrace.store import ObjectStore
 
@@ -135,12 +135,32 @@ def _order(name: str, action: OrderAction, why: str, wait: bool) -> None:
         )
         if not wait:
             carry_out(reconciler, _print)
+            if action == "stop":
+                print(_ending(settings, streams[name]))
             print(f"`millrace stream status {name}` shows how it goes on")
             return
         arrival = follow(reconciler, given, _print)
     print(arrival.says)
     if arrival.kind != "reached":
         raise typer.Exit(LATE if arrival.kind == "late" else 1)
+
+
+def _ending(settings: Settings, spec: StreamSpec) -> str:
+    """Have the host see to the end of the driver, since nobody may be there to do so; in words."""
+    from millrace.control.health import in_words
+    from millrace.control.launcher import StreamHost
+    from millrace.control.process import LauncherError
+    from millrace.control.streamhost import longest_stop
+
+    try:
+        StreamHost.of(settings).end(spec.name)
+    except LauncherError as error:
+        return (
+            f"it ends by itself; if it hangs, the DAG stream__{spec.name} ends it unless that is paused, since the "
+            f"stream host cannot be asked to from here ({error})"
+        )
+    within = in_words(longest_stop(spec))
+    return f"if it hangs, the stream host kills it after {within}, whether or not its DAG is paused"
 
 
 def _known(settings: Settings, store: ObjectStore, spec: StreamSpec, newest: int = 0) -> Known:
@@ -159,7 +179,7 @@ def _known(settings: Settings, store: ObjectStore, spec: StreamSpec, newest: int
         problem = str(error)
     return Known(
         spec,
-        read_view(store, spec.name, datetime.now(UTC)),
+        read_view(store, spec.name, datetime.now(UTC), spec.rules),
         process,
         problem,
         read_statuses(store, spec.name, newest=newest) if newest else (),

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from millrace.control.alerts import due
 from millrace.control.decide import Observed, decide
+from millrace.control.health import Health
+from millrace.control.history import HealthChange, circuit_can_close
+from millrace.control.store_clock import passed
 from millrace.control.view import StreamView
 
 SETTLED_AFTER = timedelta(seconds=20)
@@ -40,6 +44,18 @@ def what_needs_attention(
     health = view.health
     if known is None:
         return str(health)
-    if known.healthy != health.healthy and view.now - known.at >= SETTLED_AFTER:
+    if _turned(known, health) and passed(known.at, SETTLED_AFTER, view.now):
         return str(health)
+    if circuit_can_close(view.history, view.now):
+        return "it has been healthy for long enough to close the circuit"
+    if alert := due(desired, health, view.history, view.now, view.thresholds, view.rules.alerts):
+        return f"{alert.kind}: {alert.text}"
     return None
+
+
+def _turned(known: HealthChange, health: Health) -> bool:
+    """Whether it is well now or is not, other than on record, or is not well in a way that people want to know."""
+    if known.healthy != health.healthy:
+        return True
+    notable = {"lagging", "stalled"} & {known.state, health.state}
+    return not health.healthy and bool(notable) and known.state != health.state

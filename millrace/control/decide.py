@@ -13,10 +13,11 @@ from typing import Literal
 
 from millrace.control import exit_codes
 from millrace.control.desired import DesiredState
-from millrace.control.health import Health, Thresholds, assess, in_words
-from millrace.control.history import History
+from millrace.control.health import Health, Thresholds, assess, in_words, is_dated_ahead
+from millrace.control.history import History, Start
 from millrace.control.process import NOT_RUNNING, ProcessInfo, ProcessState
 from millrace.control.status import StatusObservation
+from millrace.control.store_clock import TOLERANCE, passed
 
 ActionKind = Literal["leave", "wait", "start", "restart", "stop"]
 
@@ -69,7 +70,7 @@ def decide(
         return Action("leave", "the stream has not been deployed")
     health = assess(desired, observed.status, now, thresholds)
     if desired.state == "stopped":
-        return _towards_stopped(desired, observed, health, now, thresholds)
+        return _towards_stopped(desired, observed, health, history, now, thresholds)
     if observed.host_problem:
         return _without_host(desired, observed, health, history, now)
     if observed.process is None:
@@ -77,24 +78,37 @@ def decide(
     return _by_process(desired, observed.process, observed, health, history, now, thresholds)
 
 
+def has_ended(process: ProcessInfo) -> bool:
+    """Whether the host has seen the process end and leaves it at that."""
+    left_alone = process.exit_code is None or process.exit_code in exit_codes.NOT_RESTARTED
+    return process.state in NOT_RUNNING and left_alone
+
+
 def _towards_stopped(
-    desired: DesiredState, observed: Observed, health: Health, now: datetime, thresholds: Thresholds
+    desired: DesiredState,
+    observed: Observed,
+    health: Health,
+    history: History,
+    now: datetime,
+    thresholds: Thresholds,
 ) -> Action:
     process = observed.process
-    gone = health.state in ("stopped", "failed", "fenced")
-    if process is not None:
-        gone = process.state in NOT_RUNNING
-    if gone:
+    # A driver's own last word is not enough: a process may hang after it, and one that hangs says nothing.
+    known_gone = history.gone_revision == desired.spec_revision
+    if process.state in NOT_RUNNING if process is not None else known_gone:
         return Action("leave", f"stopped, as {desired.who} asked: {desired.why}")
     asked_at = observed.desired_at or desired.at
     deadline = asked_at + thresholds.stop_within
-    if now < deadline:
+    if not passed(asked_at, thresholds.stop_within, now):
         return Action("wait", "the driver finishes its micro-batch and ends by itself", deadline)
+    if observed.host_problem:
+        reason = f"whether its process is gone only its host can say, but {observed.host_problem}; {health}"
+        return Action("wait", reason, now + LONGEST_HOST_WAIT)
     if process is None:
-        # Silence cannot tell a driver that died from one that hangs; only the host can.
-        if health.state == "silent" or observed.host_problem:
-            return Action("leave", f"nothing more is known of the driver: {health.reason}")
-        return Action("stop", f"asked to stop {in_words(now - asked_at)} ago and still alive")
+        return Action(
+            "stop",
+            f"asked to stop {in_words(now - asked_at)} ago, and its host has yet to say that it is gone",
+        )
     if process.state is ProcessState.STOPPING:
         return Action("wait", "the host is ending the process", now + HOST_GRACE)
     return Action("stop", f"asked to stop {in_words(now - asked_at)} ago and still {process.state}")
@@ -106,7 +120,7 @@ def _without_host(
     if _outdated(desired, observed.status) and _alive(health):
         reason = f"{_in_words_outdated(desired, observed.status)}, but {observed.host_problem}"
         return Action("wait", reason, now + LONGEST_HOST_WAIT)
-    if health.healthy or health.state == "starting":
+    if _alive(health):
         return Action("leave", f"the driver does its work ({health}), though {observed.host_problem}")
     known = history.last_health
     down_for = now - known.at if known is not None and not known.healthy else timedelta(0)
@@ -125,7 +139,11 @@ def _by_status(
     if pending := _start_under_way(observed, history, now, thresholds):
         return pending
     if health.state == "silent":
-        return _backed_off(desired, history, now) or Action("restart", health.reason)
+        return (
+            _perhaps_only_the_clock(observed, history, now, thresholds)
+            or _backed_off(desired, history, now)
+            or Action("restart", health.reason)
+        )
     if health.state in ("stopped", "failed", "fenced"):
         if _host_is_likely_at_it(observed.status, now):
             until = now + CRASH_GRACE
@@ -185,7 +203,7 @@ def _of_a_running_process(
     now: datetime,
     thresholds: Thresholds,
 ) -> Action:
-    age = process.host_now - process.since if process.since else timedelta(0)
+    age = _age_of(process, history, now)
     if not _speaks_for(process, observed.status):
         if age < thresholds.start_within:
             return Action(
@@ -197,10 +215,14 @@ def _of_a_running_process(
             "restart", f"process {process.pid} has run for {in_words(age)} without a word"
         )
     if health.state == "silent":
-        return _backed_off(desired, history, now) or Action("restart", health.reason)
+        return (
+            _perhaps_only_the_clock(observed, history, now, thresholds)
+            or _backed_off(desired, history, now)
+            or Action("restart", health.reason)
+        )
     if health.state in ("stopped", "failed", "fenced"):
         since_last_word = now - observed.status.written_at if observed.status else timedelta(0)
-        if since_last_word < EXIT_GRACE:
+        if timedelta(0) <= since_last_word < EXIT_GRACE:
             return Action(
                 "wait", f"{health.reason}; its process is about to end", now + EXIT_GRACE - since_last_word
             )
@@ -210,6 +232,30 @@ def _of_a_running_process(
     if _outdated(desired, observed.status):
         return _renewed(desired, observed, history, now)
     return Action("leave", health.reason)
+
+
+def _age_of(process: ProcessInfo, history: History, now: datetime) -> timedelta:
+    """How long a process has run, by its host's clock; if that was set back, since supervision has known that
+    the stream is not well."""
+    age = process.host_now - process.since if process.since else timedelta(0)
+    if age >= -TOLERANCE:
+        return age
+    known = history.last_health
+    return now - known.at if known is not None and not known.healthy else timedelta(0)
+
+
+def _perhaps_only_the_clock(
+    observed: Observed, history: History, now: datetime, thresholds: Thresholds
+) -> Action | None:
+    """A last word that is dated ahead may be of a driver at work, between two heartbeats: look again first."""
+    status = observed.status
+    if status is None or not is_dated_ahead(now - status.written_at, thresholds):
+        return None
+    known = history.last_health
+    if known is not None and not known.healthy and passed(known.at, thresholds.silent_after, now):
+        return None
+    until = now + thresholds.silent_after
+    return Action("wait", "the store's clock was set back; a driver at work writes again in a moment", until)
 
 
 def _speaks_for(process: ProcessInfo, status: StatusObservation | None) -> bool:
@@ -246,7 +292,9 @@ def _start_under_way(
     if last is None:
         return None
     spoken = observed.status.status.driver_epoch if observed.status else 0
-    if spoken > last.epoch_before or now >= last.at + thresholds.start_within:
+    if spoken > last.epoch_before or passed(last.at, thresholds.start_within, now):
+        return None
+    if _left_half_done(observed.status, last, now):
         return None
     return Action(
         "wait",
@@ -255,18 +303,41 @@ def _start_under_way(
     )
 
 
+def _left_half_done(status: StatusObservation | None, last: Start, now: datetime) -> bool:
+    """Whether a restart stopped the driver and nothing came after: whoever was at it may have been killed in
+    between. A driver claims its epoch within seconds, so somebody should look at the host before a JVM's time
+    to start is over."""
+    return (
+        last.kind == "restart"
+        and status is not None
+        and status.status.ended
+        and status.written_at >= last.at
+        and passed(status.written_at, CRASH_GRACE, now)
+    )
+
+
 def _host_is_likely_at_it(status: StatusObservation | None, now: datetime) -> bool:
     if status is None or status.status.state != "failed":
         return False
     deliberate = status.status.exit_code in exit_codes.NOT_RESTARTED
-    return not deliberate and now - status.written_at < CRASH_GRACE
+    return not deliberate and not passed(status.written_at, CRASH_GRACE, now)
 
 
 def _backed_off(desired: DesiredState, history: History, now: datetime) -> Action | None:
     last = history.last_start
     # Whoever changed the desired state since then wants to see at once whether that helps.
-    if last is None or now >= last.not_before or desired.spec_revision != last.spec_revision:
+    if last is None or desired.spec_revision != last.spec_revision:
         return None
+    if passed(last.at, timedelta(seconds=last.backoff_seconds), now):
+        return None
+    if history.circuit is not None:
+        return Action(
+            "wait",
+            f"the circuit is open since {history.circuit.opened_at:%H:%M} UTC ({history.circuit.failures} starts "
+            f"did not last); the next try is at {last.not_before:%H:%M:%S} UTC, or at once when somebody orders "
+            "start, restart or redeploy",
+            last.not_before,
+        )
     return Action(
         "wait",
         f"attempt {last.attempt} was {in_words(now - last.at)} ago; the next is at "

@@ -19,7 +19,8 @@ from millrace.control.health import MOVING
 from millrace.control.order import Given
 from millrace.control.orders import read_outcome
 from millrace.control.process import NOT_RUNNING, LauncherError
-from millrace.control.reconcile import Message, Reconciler
+from millrace.control.reconcile import Reconciler
+from millrace.control.story import Message
 from millrace.control.view import StreamView, read_view
 from millrace.store import StoreUnavailable
 
@@ -65,7 +66,7 @@ def follow(
     says = "nothing could be seen of it"
     while True:
         try:
-            view = read_view(reconciler.store, given.stream, datetime.now(UTC))
+            view = read_view(reconciler.store, given.stream, datetime.now(UTC), reconciler.spec.rules)
             if deadline is None:
                 deadline = began + (within or _patience(view)).total_seconds()
             arrival = _arrival(reconciler, given, view)

@@ -13,6 +13,8 @@ from millrace.catalog import StreamSpec
 from millrace.control import exit_codes
 from millrace.control.desired import DesiredState
 from millrace.control.status import DriverStatus, StatusObservation
+from millrace.control.waiting import comes_down
+from millrace.supervision import LAG_SPAN, LONGEST_LAGGING, Rules
 
 HealthState = Literal[
     "idle",
@@ -26,12 +28,15 @@ HealthState = Literal[
     "fenced",
     "silent",
 ]
-"""idle: nothing waits. lagging: far behind, but moving. stalled: input waits and nothing moves.
-silent: no heartbeat, so nothing is known."""
+"""idle: nothing waits. lagging: at work, and what waits has not become less for longer than it may take.
+stalled: input waits and nothing moves. silent: no heartbeat, so nothing is known."""
 
 MOVING: frozenset[str] = frozenset({"idle", "running", "lagging"})
 """States of a driver that does its work."""
+KEEPS_UP: frozenset[str] = frozenset({"idle", "running"})
+"""States of a driver that does all that is desired of it."""
 
+LATE_START = timedelta(seconds=30)
 Number = int | float | str | None
 
 
@@ -45,16 +50,25 @@ class Thresholds:
     """From launch to the first batch: 13-18 s measured on 2 idle cores, up to 60 s on busy ones."""
     stop_within: timedelta = timedelta(seconds=60)
     stalled_after: timedelta = timedelta(minutes=2)
+    lagging_for: timedelta = timedelta(minutes=5)
     lagging_records: int = 5000
+    down_after: timedelta = timedelta(minutes=2)
+    """Not at work for so long: worth an alert."""
 
     @classmethod
-    def of(cls, spec: StreamSpec) -> Thresholds:
-        """The thresholds that fit a stream's own pace."""
+    def of(cls, spec: StreamSpec, rules: Rules | None = None) -> Thresholds:
+        """The thresholds that fit a stream's own pace, unless the catalog names others (`rules`, by default
+        those of `spec`)."""
+        said = (rules or spec.rules).health
+        start_within = said.start_within or cls.start_within
         return cls(
-            silent_after=max(cls.silent_after, 6 * spec.heartbeat),
+            silent_after=said.silent_after or max(cls.silent_after, 6 * spec.heartbeat),
+            start_within=start_within,
             stop_within=spec.stop_within,
-            stalled_after=max(cls.stalled_after, 20 * spec.trigger),
-            lagging_records=10 * spec.max_messages_per_batch,
+            stalled_after=said.stalled_after or max(cls.stalled_after, 20 * spec.trigger),
+            lagging_for=said.lagging_for or min(max(cls.lagging_for, 40 * spec.trigger), LONGEST_LAGGING),
+            lagging_records=_or(said.lagging_records, 10 * spec.max_messages_per_batch),
+            down_after=said.down_after or start_within + LATE_START,
         )
 
 
@@ -86,8 +100,8 @@ def assess(
     if status is None:
         return Health("stopped", "no driver of this stream has ever reported", not running_desired)
     state, reason = _judge(running_desired, status.status, now - status.written_at, thresholds)
-    healthy = state in MOVING if running_desired else state in ("stopped", "stopping", "fenced")
-    return Health(state, reason, healthy, _numbers(status.status, now - status.written_at))
+    healthy = state in KEEPS_UP if running_desired else state in ("stopped", "stopping", "fenced")
+    return Health(state, reason, healthy, _numbers(status.status, now - status.written_at, thresholds))
 
 
 def _judge(
@@ -100,6 +114,11 @@ def _judge(
         return "fenced", f"{who} gave way to a newer driver"
     if status.state == "stopped":
         return "stopped", f"{who} stopped: {_exit(status)}"
+    if is_dated_ahead(age, thresholds):
+        return "silent", (
+            f"the last word of {who} is dated {in_words(-age)} ahead: the store's clock was set back, and it has "
+            "not written since"
+        )
     if age > thresholds.silent_after:
         return "silent", (
             f"{who} has not written for {in_words(age)} (it should at least every "
@@ -115,34 +134,67 @@ def _judge(
     return _progress(status, who, thresholds)
 
 
+def is_dated_ahead(age: timedelta, thresholds: Thresholds) -> bool:
+    """Whether a status was written before the store's clock was set back, by more than a heartbeat mends."""
+    return age < -thresholds.silent_after
+
+
 def _progress(status: DriverStatus, who: str, thresholds: Thresholds) -> tuple[HealthState, str]:
-    moments = [status.started_at, status.last_progress_at, status.last_idle_at]
-    quiet_for = status.heartbeat_at - max(moment for moment in moments if moment is not None)
+    still_for = _still_for(status)
+    if status.lag is None and status.lag_lows:
+        return "running", f"{who}; its source does not say at present what waits"
     if status.lag is None:
         progressed = status.last_progress_at or status.started_at
         word: HealthState = "idle" if status.last_idle_at and status.last_idle_at > progressed else "running"
         return word, f"{who}; it reports no lag, so a stalled stream cannot be told from an idle one"
     if status.lag <= 0:
         return "idle", f"{who} has read everything there is"
-    if quiet_for > thresholds.stalled_after:
+    if still_for > thresholds.stalled_after:
         return "stalled", (
-            f"{status.lag:,} records wait and nothing has moved for {in_words(quiet_for)}; {who} is alive "
-            f"but stuck at batch {status.last_batch_id}"
+            f"{status.lag:,} records wait and nothing has moved for {in_words(still_for)} (at most "
+            f"{in_words(thresholds.stalled_after)}); {who} is alive but stuck after batch {status.last_batch_id}"
         )
-    if status.lag > thresholds.lagging_records:
-        return "lagging", f"{status.lag:,} records wait; {who} works through them"
-    return "running", f"{who} keeps up; {status.lag:,} records wait"
+    if status.lag <= thresholds.lagging_records:
+        return "running", f"{who} keeps up; {status.lag:,} records wait"
+    if comes_down(status.lag_lows, _spans(thresholds), thresholds.lagging_records):
+        return "running", f"{who} works through {status.lag:,} records that wait"
+    before = status.lag_lows[-_spans(thresholds) - 1]
+    return "lagging", (
+        f"{status.lag:,} records wait, and it has not become less for {in_words(thresholds.lagging_for)} (it was "
+        f"{before:,}): more comes in than {who} gets through"
+    )
+
+
+def _spans(thresholds: Thresholds) -> int:
+    return round(thresholds.lagging_for / LAG_SPAN)
+
+
+def _still_for(status: DriverStatus) -> timedelta:
+    """For how long nothing has moved; by its time stamps for a driver that does not say so itself."""
+    if status.still_seconds is not None:
+        return timedelta(seconds=status.still_seconds)
+    moments = [status.started_at, status.last_progress_at, status.last_idle_at]
+    return status.heartbeat_at - max(moment for moment in moments if moment is not None)
+
+
+def _or(value: int | None, default: int) -> int:
+    return default if value is None else value
 
 
 def _exit(status: DriverStatus) -> str:
     return "no exit code known" if status.exit_code is None else exit_codes.in_words(status.exit_code)
 
 
-def _numbers(status: DriverStatus, age: timedelta) -> dict[str, Number]:
+def _numbers(status: DriverStatus, age: timedelta, thresholds: Thresholds) -> dict[str, Number]:
+    spans = _spans(thresholds)
     return {
         "driver_epoch": status.driver_epoch,
         "heartbeat_age_seconds": round(age.total_seconds(), 1),
         "lag": status.lag,
+        "lag_before": status.lag_lows[-spans - 1] if len(status.lag_lows) > spans else None,
+        "lagging_for_seconds": thresholds.lagging_for.total_seconds(),
+        "still_seconds": round(_still_for(status).total_seconds(), 1) if status.lag else 0.0,
+        "stalled_after_seconds": thresholds.stalled_after.total_seconds(),
         "batches": status.batches,
         "records": status.records,
         "facts": status.facts,

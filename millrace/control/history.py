@@ -6,6 +6,7 @@ neither forgets a crash loop nor the unhealthy half of a shift. Times are by the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import zip_longest
@@ -16,11 +17,12 @@ from pydantic import Field
 from millrace.control.health import Health
 from millrace.control.layout import ControlObject, UtcDatetime, history_key, parse
 from millrace.store import NotFound, ObjectStore, PreconditionFailed
+from millrace.supervision import AlertKind, RestartRules
 
-FIRST_BACKOFF = timedelta(seconds=10)
-LONGEST_BACKOFF = timedelta(minutes=10)
+FIRST_BACKOFF = timedelta(seconds=1)
+LONGEST_BACKOFF = timedelta(minutes=5)
 HEALTHY_UPTIME = timedelta(minutes=10)
-"""A driver that lived this long past its back-off ends the series: the next start is a first attempt."""
+"""A stream that was healthy this long in a row ends the series: the next start is a first attempt."""
 KEPT_STARTS = 50
 KEPT_CHANGES = 300
 KEPT_SHIFTS = 100
@@ -72,12 +74,47 @@ class ShiftEntry(ControlObject):
     """Whether it was unhealthy for longer than its budget."""
 
 
+class Circuit(ControlObject):
+    """Open: starts have failed so often that only a slow retry is made, until the stream is healthy again or
+    somebody orders something."""
+
+    opened_at: UtcDatetime
+    failures: int
+    """Starts within the window when it opened."""
+    reason: str
+    """Of the start that was one too many."""
+
+
+AlertWord = AlertKind | Literal["closed"]
+
+
+class Alert(ControlObject):
+    """A message to people, claimed before it is sent. `closed` ends an incident and is never sent."""
+
+    kind: AlertWord
+    at: UtcDatetime
+    """When it fell due first; with `kind` its identity."""
+    text: str
+    quiet: bool = False
+    """Nobody wants to be told of this kind; it is noted only."""
+    tries: int = 1
+    tried_at: UtcDatetime
+    sent: bool = False
+    problem: str | None = None
+    """Why it could not be sent; None also while nobody knows."""
+
+
 class History(ControlObject):
     """Oldest first; old entries are dropped."""
 
     starts: tuple[Start, ...] = ()
     health: tuple[HealthChange, ...] = ()
     shifts: tuple[ShiftEntry, ...] = ()
+    circuit: Circuit | None = None
+    """None: closed."""
+    alerts: tuple[Alert, ...] = ()
+    gone_revision: int = 0
+    """The revision that asked for a stop and of which the host has said that no process is left; 0: none."""
 
     @property
     def last_start(self) -> Start | None:
@@ -97,16 +134,27 @@ def with_start(
     epoch_before: int,
     spec_revision: int,
     jitter: float,
+    worked_for: timedelta = timedelta(0),
+    rules: RestartRules | None = None,
 ) -> History:
-    """The history after one more start. `jitter`, from 0 to 1, spreads the back-off over 75 % to 125 %."""
+    """The history after one more start. `jitter`, from 0 to 1, spreads the back-off over 75 % to 100 %.
+
+    `worked_for`: how long the newest driver is known to have done its work, also unseen by supervision.
+    """
+    rules = rules or RestartRules()
     last = history.last_start
     attempt = 1
     # A changed desired state is a new matter, not one more attempt at the old one.
     same_matter = last is not None and last.spec_revision == spec_revision
-    if last is not None and same_matter and now < last.not_before + HEALTHY_UPTIME:
-        attempt = last.attempt + 1
+    if last is not None and same_matter:
+        healthy_for = max(worked_for, _longest_healthy(history, last.at, now))
+        attempt = last.attempt + 1 if healthy_for < HEALTHY_UPTIME else 1
+    circuit = _circuit(history, attempt, now, reason, rules)
     doubled = FIRST_BACKOFF.total_seconds() * 2 ** min(attempt - 1, 20)
-    backoff = min(doubled, LONGEST_BACKOFF.total_seconds()) * (0.75 + jitter / 2)
+    base = min(doubled, LONGEST_BACKOFF.total_seconds())
+    if circuit is not None:
+        base = rules.retry_every.total_seconds()
+    backoff = base * (0.75 + jitter / 4)
     start = Start(
         at=now,
         kind=kind,
@@ -116,7 +164,40 @@ def with_start(
         attempt=attempt,
         backoff_seconds=round(backoff, 1),
     )
-    return history.model_copy(update={"starts": (*history.starts, start)[-KEPT_STARTS:]})
+    starts = (*history.starts, start)[-KEPT_STARTS:]
+    return history.model_copy(update={"starts": starts, "circuit": circuit})
+
+
+def _circuit(
+    history: History, attempt: int, now: datetime, reason: str, rules: RestartRules
+) -> Circuit | None:
+    """The circuit after one more start, the `attempt`-th of its series."""
+    if attempt == 1:
+        return None
+    if history.circuit is not None:
+        return history.circuit
+    # A clock that was set back must not make a long series look short: what lies ahead counts as recent.
+    recent = [start for start in history.starts if now - start.at < rules.window]
+    failures = min(attempt, len(recent) + 1)
+    return Circuit(opened_at=now, failures=failures, reason=reason) if failures >= rules.failures else None
+
+
+def circuit_can_close(history: History, now: datetime) -> bool:
+    """Whether an open circuit has seen the stream healthy for long enough."""
+    last = history.last_health
+    return (
+        history.circuit is not None and last is not None and last.healthy and now - last.at >= HEALTHY_UPTIME
+    )
+
+
+def _longest_healthy(history: History, since: datetime, until: datetime) -> timedelta:
+    """The longest time that the stream was healthy in a row between two moments, as far as it is on record."""
+    longest = timedelta(0)
+    for change, following in zip_longest(history.health, history.health[1:]):
+        if change.healthy:
+            end = following.at if following else until
+            longest = max(longest, min(end, until) - max(change.at, since))
+    return longest
 
 
 def with_health(history: History, now: datetime, health: Health) -> History:
@@ -170,13 +251,19 @@ def write_history(store: ObjectStore, stream: str, history: History, *, replacin
 
 def keep_shift(store: ObjectStore, stream: str, shift: ShiftEntry) -> None:
     """Add a shift to the history. Raises PreconditionFailed when others write it all the time."""
+
+    def added(history: History) -> History:
+        return history.model_copy(update={"shifts": (*history.shifts, shift)[-KEPT_SHIFTS:]})
+
+    change_history(store, stream, added)
+
+
+def change_history(store: ObjectStore, stream: str, change: Callable[[History], History]) -> None:
+    """Change what is there, whoever writes in between. Raises PreconditionFailed when others do so all the time."""
     for attempt in range(KEEP_ATTEMPTS):
         found = load_history(store, stream)
-        shifts = (*found.history.shifts, shift)[-KEPT_SHIFTS:]
         try:
-            write_history(
-                store, stream, found.history.model_copy(update={"shifts": shifts}), replacing=found.etag
-            )
+            write_history(store, stream, change(found.history), replacing=found.etag)
             return
         except PreconditionFailed:
             if attempt == KEEP_ATTEMPTS - 1:

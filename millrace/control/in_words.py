@@ -9,9 +9,10 @@ from itertools import zip_longest
 
 from millrace.catalog import StreamSpec
 from millrace.control import exit_codes
+from millrace.control.alerts import open_incident
 from millrace.control.decide import Observed, decide
 from millrace.control.health import in_words
-from millrace.control.history import History, ShiftEntry
+from millrace.control.history import Alert, History, ShiftEntry
 from millrace.control.orders import StoredOrder, took_effect
 from millrace.control.outdated import code_difference
 from millrace.control.process import ProcessInfo
@@ -65,6 +66,15 @@ def status_lines(known: Known) -> list[str]:
                 f"{'; '.join(known.outdated)}. Deployed by `millrace stream redeploy {view.stream}`",
             )
         )
+    if circuit := view.history.circuit:
+        lines.append(
+            _row(
+                "circuit",
+                f"open since {circuit.opened_at:%Y-%m-%d %H:%M} UTC: {circuit.failures} starts did not last, the last "
+                f"because {circuit.reason}",
+            )
+        )
+    lines += [_row("alert", _alert(alert)) for alert in open_incident(view.history) if not alert.quiet]
     last = view.history.last_start
     if last is not None:
         lines.append(
@@ -95,6 +105,9 @@ def as_json(known: Known) -> dict[str, object]:
         "process": str(known.process.state) if known.process else None,
         "host_problem": known.host_problem,
         "outdated": known.outdated,
+        "circuit": view.history.circuit.model_dump(mode="json") if view.history.circuit else None,
+        "attempt": view.history.last_start.attempt if view.history.last_start else 0,
+        "spark_ui": view.status.status.spark_ui if view.status else None,
     }
 
 
@@ -108,9 +121,21 @@ def history_lines(known: Known, shifts: int) -> list[str]:
         "lives of drivers (UTC)",
         *([_life(status, known.view.history) for status in known.statuses] or ["  none"]),
         "",
+        "alerts (UTC)",
+        *([f"  {_alert(alert)}" for alert in _sent(known.view.history, shifts)] or ["  none"]),
+        "",
         "shifts (UTC)",
         *([_shift(shift) for shift in known.view.history.shifts[-shifts:]] or ["  none"]),
     ]
+
+
+def _sent(history: History, newest: int) -> list[Alert]:
+    return [alert for alert in history.alerts if not alert.quiet][-newest:]
+
+
+def _alert(alert: Alert) -> str:
+    outcome = "sent" if alert.sent else f"not sent ({alert.problem or 'whoever sent it died meanwhile'})"
+    return f"{alert.at:%Y-%m-%d %H:%M:%S}  {alert.kind}, {outcome}: {alert.text}"
 
 
 def _orders(stored: Sequence[StoredOrder], present: int) -> list[str]:

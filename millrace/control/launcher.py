@@ -93,6 +93,11 @@ class StreamHost:
                 "kernel (a dead disk or network file system?); look at it with `ps -o stat,wchan -p`"
             )
 
+    def end(self, stream: str) -> None:
+        """Ask the host to end the driver, and return at once: SIGTERM now, and SIGKILL of the process group when
+        the host's own deadline is over (`stopwaitsecs`), whoever else is there to see to it."""
+        self._call("stopProcess", stream, False, about=stream, harmless=Faults.NOT_RUNNING)
+
     def restart(self, stream: str, within: timedelta) -> None:
         self.stop(stream, within)
         self.start(stream)

@@ -23,6 +23,8 @@ NEW_GENERATION = ("source", "buckets")
 UNDER_WAY = timedelta(seconds=30)
 """How long an order that has not reached the desired state yet is taken for under way; two PUTs are far
 quicker, so an older one was given by somebody who died in between."""
+ENDED = frozenset({"stopped", "failed", "fenced"})
+"""A driver that does not end may be ordered to once more."""
 AT_WORK = frozenset({"idle", "running", "lagging", "starting"})
 
 Check = Callable[[StreamSpec], None]
@@ -138,7 +140,7 @@ def next_desired(
                 raise OrderRefused(f"{name} runs already ({health}); to begin it anew, order restart")
             changed |= {"state": "running"}
         case "stop":
-            if desired.state == "stopped":
+            if desired.state == "stopped" and health.state in ENDED:
                 raise OrderRefused(f"{name} is to be stopped already ({said}); now it is {health}")
             changed |= {"state": "stopped"}
         case "restart":

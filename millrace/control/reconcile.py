@@ -9,35 +9,37 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from millrace.catalog import StreamSpec
-from millrace.control.decide import Action, Observed, decide
+from millrace.control.alerts import claimed, due, with_alert
+from millrace.control.decide import Action, Observed, decide, has_ended
 from millrace.control.desired import DesiredState, write_desired
 from millrace.control.health import Health
-from millrace.control.history import History, with_health, with_start, write_history
+from millrace.control.history import (
+    Alert,
+    History,
+    circuit_can_close,
+    with_health,
+    with_start,
+    write_history,
+)
 from millrace.control.launcher import Launcher
 from millrace.control.outdated import code_difference
 from millrace.control.process import LauncherError, ProcessInfo
 from millrace.control.status import observe_status
+from millrace.control.story import Message, story
 from millrace.control.view import StreamView, read_view
 from millrace.store import ObjectStore, PreconditionFailed
 
 LEAST_QUIET = timedelta(seconds=15)
 """After a turn the triggerer holds still this long: what was just seen and left is not news."""
+LEAST_WAIT = timedelta(seconds=1)
 AFTER_A_FAILURE = timedelta(seconds=30)
-
-
-@dataclass(frozen=True)
-class Message:
-    """A line for the log of the task; `level` as in logging."""
-
-    level: int
-    text: str
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Turn:
     action: Action
     quiet_for: timedelta
     messages: list[Message] = field(default_factory=list)
+    alert: Alert | None = None
+    """Claimed for whoever made this turn: to be sent, and its outcome to be kept."""
 
     @property
     def health(self) -> Health:
@@ -65,23 +69,28 @@ class Reconciler:
     who: str
     log_hint: str = ""
     """Where to read what the driver prints; for the person who reads a failure."""
+    sends_alerts: bool = False
+    """Whether whoever makes the turns sends the alerts that fall due."""
+    last_lines: Callable[[bool], Sequence[str]] = lambda _: ()
+    """What the driver printed last; if it was started again, what the one before it did."""
     jitter: Callable[[], float] = random.random
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def turn(self) -> Turn:
         """Raises StoreUnavailable and ControlObjectError; then nothing was done."""
         messages: list[Message] = []
-        view = read_view(self.store, self.spec.name, self.clock())
+        view = read_view(self.store, self.spec.name, self.clock(), self.spec.rules)
         if view.desired is None:
             view = self._deploy(messages)
         self._note_difference(view, messages)
         process, host_problem = self._process()
         observed = Observed(view.status, view.newest_epoch, view.desired_at, process, host_problem)
         action = decide(view.desired, observed, view.history, view.now, view.thresholds)
-        view, quiet_for = self._act(view, action, host_problem, messages)
+        before = view.history
+        view, quiet_for = self._act(view, action, process, host_problem, messages)
         if action.until is not None:
-            quiet_for = max(quiet_for, action.until - view.now)
-        return Turn(view, action, quiet_for, messages)
+            quiet_for = max(action.until - view.now, LEAST_WAIT)
+        return Turn(view, action, quiet_for, messages, claimed(before, view.history))
 
     def _deploy(self, messages: list[Message]) -> StreamView:
         first = DesiredState(
@@ -101,7 +110,7 @@ class Reconciler:
             messages.append(
                 Message(logging.INFO, f"{self.spec.name}: somebody else deployed it at the same moment")
             )
-        return read_view(self.store, self.spec.name, self.clock())
+        return read_view(self.store, self.spec.name, self.clock(), self.spec.rules)
 
     def _note_difference(self, view: StreamView, messages: list[Message]) -> None:
         if view.desired is None:
@@ -125,7 +134,12 @@ class Reconciler:
             return None, str(error)
 
     def _act(
-        self, view: StreamView, action: Action, host_problem: str | None, messages: list[Message]
+        self,
+        view: StreamView,
+        action: Action,
+        process: ProcessInfo | None,
+        host_problem: str | None,
+        messages: list[Message],
     ) -> tuple[StreamView, timedelta]:
         name = self.spec.name
         health = view.health
@@ -133,6 +147,10 @@ class Reconciler:
             # The report of the shift is made from the history: it must name the cause as well.
             health = replace(health, reason=f"{health.reason}; and {host_problem}")
         history = with_health(view.history, view.now, health)
+        if view.desired and view.desired.state == "stopped" and process is not None and has_ended(process):
+            history = history.model_copy(update={"gone_revision": view.desired.spec_revision})
+        if circuit_can_close(history, view.now):
+            history = history.model_copy(update={"circuit": None})
         if action.kind in ("start", "restart"):
             history = with_start(
                 history,
@@ -142,13 +160,21 @@ class Reconciler:
                 epoch_before=view.newest_epoch,
                 spec_revision=view.desired.spec_revision if view.desired else 0,
                 jitter=self.jitter(),
+                worked_for=view.status.status.worked_for if view.status else timedelta(0),
+                rules=self.spec.restarts,
             )
+        if self.sends_alerts:
+            alert = due(view.desired, health, history, view.now, view.thresholds, self.spec.alerts)
+            # Claimed before it is sent, like a start: a task that dies in between repeats nothing.
+            history = with_alert(history, alert) if alert else history
+        before = view.history
         try:
             view = self._keep(view, history)
         except PreconditionFailed:
             text = f"{name}: another task supervises it at this moment; leaving the turn to that one"
             messages.append(Message(logging.WARNING, text))
             return view, LEAST_QUIET
+        messages += story(name, before, view.history, view.now)
         if action.is_order:
             return view, self._order(view, action, messages)
         level = logging.INFO if view.health.healthy else logging.WARNING
@@ -175,6 +201,7 @@ class Reconciler:
                 f"{words}. What it printed: {self.log_hint}",
             )
         )
+        messages += _printed(self.last_lines(True))
 
     def _keep(self, view: StreamView, history: History) -> StreamView:
         if history == view.history:
@@ -185,6 +212,8 @@ class Reconciler:
     def _order(self, view: StreamView, action: Action, messages: list[Message]) -> timedelta:
         name = self.spec.name
         within = view.thresholds.stop_within
+        if action.kind != "stop" and view.status is not None and view.health.state in ("failed", "silent"):
+            messages += _printed(self.last_lines(False))
         try:
             if action.kind == "start":
                 self.launcher.start(name)
@@ -205,6 +234,11 @@ class Reconciler:
             text += f". What it prints: {self.log_hint}" if self.log_hint else ""
         messages.append(Message(logging.WARNING if view.newest_epoch else logging.INFO, text))
         return LEAST_QUIET
+
+
+def _printed(lines: Sequence[str]) -> list[Message]:
+    told = ["what the driver printed last:", *(f"  | {line}" for line in lines)] if lines else []
+    return [Message(logging.INFO, text) for text in told]
 
 
 def config_of(spec: StreamSpec) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from millrace.control.health import in_words
-from millrace.control.history import ShiftEntry, unhealthy_spells
+from millrace.control.history import Alert, Circuit, ShiftEntry, unhealthy_spells
 from millrace.control.status import DriverStatus
 from millrace.control.view import StreamView
 
@@ -87,10 +87,21 @@ class ShiftReport:
     budget_seconds: float
     spells: list[str]
     """The unhealthy stretches, in order of time."""
+    circuit: str | None = None
+    """Why the circuit is open at the end of the shift; None: it is closed."""
+    alerts: list[str] = field(default_factory=list)
+    """The alerts of the shift, and whether they were sent."""
+    spark_ui: str | None = None
+    log: str | None = None
+    """Where the driver's own log is."""
 
     @property
     def over_budget(self) -> bool:
         return self.unhealthy_seconds > self.budget_seconds
+
+    @property
+    def red(self) -> bool:
+        return self.over_budget or self.circuit is not None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -108,7 +119,7 @@ class ShiftReport:
             restarts=self.restarts,
             largest_lag=self.largest_lag,
             unhealthy_seconds=self.unhealthy_seconds,
-            red=self.over_budget,
+            red=self.red,
         )
 
     def lines(self) -> list[str]:
@@ -124,10 +135,24 @@ class ShiftReport:
             f"  unhealthy for   {in_words(timedelta(seconds=self.unhealthy_seconds)):>12}   "
             f"of {in_words(timedelta(seconds=self.budget_seconds))} allowed",
         ]
-        return found + [f"    {spell}" for spell in self.spells]
+        found += [f"    {spell}" for spell in self.spells]
+        if self.circuit:
+            found.append(f"  the circuit is open: {self.circuit}")
+        found += [f"  alert {alert}" for alert in self.alerts]
+        if self.spark_ui:
+            found.append(f"  Spark UI        {self.spark_ui}")
+        if self.log:
+            found.append(f"  driver's log    {self.log}")
+        return found
 
 
-def report(shift: Shift, view: StreamView, statuses: list[DriverStatus], elapsed: timedelta) -> ShiftReport:
+def report(
+    shift: Shift,
+    view: StreamView,
+    statuses: list[DriverStatus],
+    elapsed: timedelta,
+    log: str | None = None,
+) -> ShiftReport:
     """The report of a shift that has lasted for `elapsed`.
 
     `statuses` are those of the newest drivers, oldest first; drivers from before the shift are left out,
@@ -157,7 +182,23 @@ def report(shift: Shift, view: StreamView, statuses: list[DriverStatus], elapsed
         unhealthy_seconds=round(sum(span.total_seconds() for span, _ in spells), 1),
         budget_seconds=shift.budget.total_seconds(),
         spells=[f"{in_words(span)} {reason}" for span, reason in spells],
+        circuit=_circuit(view.history.circuit),
+        alerts=[_alert(one) for one in view.history.alerts if one.at >= view.now - elapsed and not one.quiet],
+        spark_ui=newest.spark_ui if newest and not newest.ended else None,
+        log=log,
     )
+
+
+def _circuit(circuit: Circuit | None) -> str | None:
+    if circuit is None:
+        return None
+    since = f"since {circuit.opened_at:%Y-%m-%d %H:%M} UTC"
+    return f"{since}, after {circuit.failures} starts that did not last, the last because {circuit.reason}"
+
+
+def _alert(alert: Alert) -> str:
+    sent = "sent" if alert.sent else f"not sent: {alert.problem or 'whoever sent it died meanwhile'}"
+    return f"{alert.at:%H:%M:%S} UTC {alert.kind} ({sent}): {alert.text}"
 
 
 def _seconds(value: float | None) -> str:

@@ -64,11 +64,24 @@ class DriverStatus(ControlObject):
     """The next offset to be written, asked of Kafka apart from the query, which may be stuck."""
     lag: int | None = None
     """Records that wait; None for a source without offsets or before the first look."""
+    still_seconds: float | None = None
+    """For how long records have waited while nothing was committed, by the driver's monotonic clock; 0 when none
+    wait. None: a driver that does not say so."""
+    lag_lows: tuple[int, ...] = ()
+    """The lowest lag of each half minute of the last half hour; see `millrace.control.waiting`."""
     batch_seconds_p50: float | None = None
     batch_seconds_p99: float | None = None
     watermark: UtcDatetime | None = None
+    spark_ui: str | None = None
+    """The address of its Spark UI, when that is on."""
     error: str | None = None
     exit_code: int | None = None
+
+    @property
+    def worked_for(self) -> timedelta:
+        """From its start until something was read, or nothing waited, for the last time; by its own clock."""
+        moved = [moment for moment in (self.last_progress_at, self.last_idle_at) if moment is not None]
+        return max([moment - self.started_at for moment in moved], default=timedelta(0))
 
     @property
     def ended(self) -> bool:

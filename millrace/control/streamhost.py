@@ -13,6 +13,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
 
 from millrace.catalog import StreamSpec
@@ -42,6 +43,11 @@ def log_file(home: Path, stream: str) -> Path:
 def stream_dir(home: Path, stream: str) -> Path:
     """A stream's own files on this host: its spec, its count of lives, its checkpoint."""
     return home / "streams" / stream
+
+
+def longest_stop(spec: StreamSpec) -> timedelta:
+    """From the host's SIGTERM to its SIGKILL of the process group."""
+    return timedelta(seconds=round(spec.stop_within.total_seconds()) + STOP_MARGIN)
 
 
 def shared_program(driver: str) -> str:
@@ -128,7 +134,7 @@ def _program(home: Path, spec: StreamSpec) -> str:
             "startsecs=0",
             "startretries=3",
             "stopsignal=TERM",
-            f"stopwaitsecs={round(spec.stop_within.total_seconds()) + STOP_MARGIN}",
+            f"stopwaitsecs={longest_stop(spec).total_seconds():.0f}",
             # Only the driver hears SIGTERM, so that it can finish its micro-batch with its JVM alive; when
             # time is up the whole group goes (the Python side outlives its JVM by seconds).
             "stopasgroup=false",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from millrace.catalog import StreamSpec
@@ -12,6 +12,7 @@ from millrace.control.health import Health, Thresholds, assess
 from millrace.control.history import History, load_history
 from millrace.control.status import StatusObservation, observe_newest
 from millrace.store import ObjectStore
+from millrace.supervision import Rules
 
 
 @dataclass(frozen=True)
@@ -28,22 +29,25 @@ class StreamView:
     history_etag: str | None = None
     status: StatusObservation | None = None
     newest_epoch: int = 0
+    rules: Rules = field(default_factory=Rules)
+    """How the catalog wants it supervised; what it leaves out follows from what is deployed."""
 
     @property
     def thresholds(self) -> Thresholds:
-        return thresholds_of(self.desired)
+        return thresholds_of(self.desired, self.rules)
 
     @property
     def health(self) -> Health:
         return assess(self.desired, self.status, self.now, self.thresholds)
 
 
-def read_view(store: ObjectStore, stream: str, now: datetime) -> StreamView:
+def read_view(store: ObjectStore, stream: str, now: datetime, rules: Rules | None = None) -> StreamView:
     """Read a stream's control objects; `now` stands in for the store's clock when nothing is there.
 
     Raises ControlObjectError for an object that cannot be understood, StoreUnavailable when unanswered.
     """
-    return read_view_to_change(store, stream, now)[0]
+    view = read_view_to_change(store, stream, now)[0]
+    return view if rules is None else replace(view, rules=rules)
 
 
 def read_view_to_change(store: ObjectStore, stream: str, now: datetime) -> tuple[StreamView, str | None]:
@@ -68,11 +72,11 @@ def read_view_to_change(store: ObjectStore, stream: str, now: datetime) -> tuple
     return view, desired.etag if desired else None
 
 
-def thresholds_of(desired: DesiredState | None) -> Thresholds:
+def thresholds_of(desired: DesiredState | None, rules: Rules | None = None) -> Thresholds:
     """The thresholds of the deployed configuration; the general ones when it cannot be understood."""
     if desired is None:
         return Thresholds()
     try:
-        return Thresholds.of(StreamSpec.model_validate(desired.config))
+        return Thresholds.of(StreamSpec.model_validate(desired.config), rules)
     except ValueError:
         return Thresholds()

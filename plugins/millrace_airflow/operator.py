@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from millrace.catalog import StreamSpec
+    from millrace.control.history import Alert
     from millrace.control.reconcile import Turn
     from millrace.control.shift import Shift, ShiftReport
 
@@ -86,6 +87,7 @@ class SuperviseStreamOperator(BaseOperator):
                 shift_ends_at=shift.ends_at.isoformat(),
                 seen_revision=desired.spec_revision if desired else None,
                 quiet_until=(now + quiet_for).isoformat(),
+                rules=self.spec.rules.model_dump(mode="json"),
             ),
             method_name="resume",
             kwargs={"shift": shift.to_json()},
@@ -93,6 +95,7 @@ class SuperviseStreamOperator(BaseOperator):
 
     def _try(self, context: Context) -> tuple[Turn | None, str | None]:
         """One turn of supervision, or why there was none. Never raises: see the class."""
+        from millrace.control.last_lines import last_lines
         from millrace.control.layout import ControlObjectError
         from millrace.control.reconcile import Reconciler
         from millrace.control.streamhost import log_file
@@ -103,12 +106,17 @@ class SuperviseStreamOperator(BaseOperator):
         run_id = context["run_id"]
         try:
             settings = access.current_settings()
+            log = log_file(settings.home, self.spec.name)
             turn = Reconciler(
                 store=access.store_of(settings),
                 launcher=access.launcher_of(settings),
                 spec=self.spec,
                 who=f"Airflow, {self.dag_id}, {run_id}",
-                log_hint=str(log_file(settings.home, self.spec.name)),
+                log_hint=str(log),
+                sends_alerts=True,
+                last_lines=lambda started_again: last_lines(
+                    log, started_again=started_again, hide=access.secrets_of(settings)
+                ),
             ).turn()
         except (StoreError, ControlObjectError, SettingsError) as error:
             problem = f"supervision cannot work: {error}"
@@ -120,7 +128,47 @@ class SuperviseStreamOperator(BaseOperator):
             return None, problem
         for message in turn.messages:
             self.log.log(message.level, "%s", message.text)
+        if turn.alert is not None:
+            self._alert(turn, turn.alert)
         return turn, None
+
+    def _alert(self, turn: Turn, alert: Alert) -> None:
+        """Send what was claimed, and keep whether that worked. Never raises: supervision goes on without it."""
+        from millrace.control.alerts import with_outcome
+        from millrace.control.history import change_history
+        from millrace_airflow import access
+
+        name, rules = self.spec.name, self.spec.alerts
+        if rules is None:
+            return
+        try:
+            from millrace_airflow.notifier import send
+
+            problem = send(name, alert, rules.connection, self._where_to_look(turn))
+        except Exception as error:
+            problem = f"the notifier cannot be used: {type(error).__name__}: {error}"
+        if problem is None:
+            self.log.info("%s: alert sent: %s: %s", name, alert.kind, alert.text)
+        else:
+            self.log.error(
+                "%s: alert NOT sent (try %d): %s: %s. Supervision goes on",
+                name,
+                alert.tries,
+                alert.kind,
+                problem,
+            )
+        try:
+            store = access.store_of(access.current_settings())
+            change_history(store, name, lambda history: with_outcome(history, alert, problem))
+        except Exception as error:
+            self.log.warning("%s: whether the alert was sent is not in its history: %s", name, error)
+
+    def _where_to_look(self, turn: Turn) -> str:
+        ui = turn.view.status.status.spark_ui if turn.view.status else None
+        return (
+            f"To look at: the DAG stream__{self.spec.name}, `millrace stream status {self.spec.name}`"
+            f"{f', its Spark UI {ui}' if ui else ''}; what each state means: docs/supervision.md"
+        )
 
     def _end(self, context: Context, shift: Shift, turn: Turn | None, problem: str | None) -> dict[str, Any]:
         done = None
@@ -133,10 +181,11 @@ class SuperviseStreamOperator(BaseOperator):
             )
         for line in done.lines():
             self.log.info("%s", line)
-        if done.over_budget:
+        if done.red:
             context["ti"].xcom_push(key="return_value", value=done.to_json())
+            open_circuit = f"its circuit is open: {done.circuit}; and it " if done.circuit else ""
             raise AirflowFailException(
-                f"{self.spec.name} was unhealthy for {done.unhealthy_seconds:.0f} s of this shift "
+                f"{self.spec.name}: {open_circuit}was unhealthy for {done.unhealthy_seconds:.0f} s of this shift "
                 f"(allowed: {done.budget_seconds:.0f} s): {'; '.join(done.spells[-5:])}. "
                 "The next shift goes on supervising; what to do is in the DAG's docs"
             )
@@ -147,17 +196,20 @@ class SuperviseStreamOperator(BaseOperator):
         from millrace.control.layout import ControlObjectError
         from millrace.control.shift import report
         from millrace.control.status import read_statuses
+        from millrace.control.streamhost import log_file
         from millrace.store import StoreError
         from millrace_airflow import access
 
         lives = turn.view.newest_epoch - shift.epoch + 1
         try:
-            store = access.store_of(access.current_settings())
+            settings = access.current_settings()
+            store = access.store_of(settings)
             statuses = read_statuses(store, self.spec.name, newest=min(max(lives, 1), MOST_LIVES_COUNTED))
         except (StoreError, ControlObjectError) as error:
             return None, f"the drivers' statuses cannot be read: {error}"
         now = datetime.now(UTC)
-        done = report(shift, turn.view, statuses, now - shift.started_at)
+        log = str(log_file(settings.home, self.spec.name))
+        done = report(shift, turn.view, statuses, now - shift.started_at, log)
         try:
             keep_shift(store, self.spec.name, done.to_entry(shift.started_at, now))
         except (StoreError, ControlObjectError) as error:

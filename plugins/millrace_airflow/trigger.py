@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from millrace.control.attention import what_needs_attention
+from millrace.supervision import Rules
 from millrace_airflow.shared_watch import Sight, shared_watch
+
+LONGEST_QUIET = 600.0
+"""Seconds. What must wait longer is told by the decision itself, at each look."""
 
 
 class StreamTrigger(BaseTrigger):
@@ -26,14 +32,17 @@ class StreamTrigger(BaseTrigger):
         shift_ends_at: str,
         seen_revision: int | None = None,
         quiet_until: str | None = None,
+        rules: dict[str, Any] | None = None,
     ) -> None:
         """Times are ISO 8601 with zone. `seen_revision`: see `what_needs_attention`.
-        Before `quiet_until` only a change of the desired state and the end of the shift fire."""
+        Before `quiet_until` only a change of the desired state and the end of the shift fire. `rules`: how the
+        catalog wants the stream supervised."""
         super().__init__()
         self.stream = stream
         self.shift_ends_at = shift_ends_at
         self.seen_revision = seen_revision
         self.quiet_until = quiet_until
+        self.rules = rules
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return (
@@ -43,12 +52,14 @@ class StreamTrigger(BaseTrigger):
                 "shift_ends_at": self.shift_ends_at,
                 "seen_revision": self.seen_revision,
                 "quiet_until": self.quiet_until,
+                "rules": self.rules,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         ends_at = datetime.fromisoformat(self.shift_ends_at)
-        quiet_until = datetime.fromisoformat(self.quiet_until) if self.quiet_until else None
+        quiet_ends = time.monotonic() + self._quiet_seconds(datetime.now(UTC))
+        rules = Rules.model_validate(self.rules or {})
         largest_lag = 0
         seen_round = 0
         problem: str | None = None
@@ -66,18 +77,25 @@ class StreamTrigger(BaseTrigger):
                 if now >= ends_at:
                     yield _event("shift_over", "the shift is over", largest_lag)
                     return
-                quiet = quiet_until is not None and now < quiet_until
-                if reason := self._attention(sight, quiet):
+                if reason := self._attention(sight, rules, quiet=time.monotonic() < quiet_ends):
                     yield _event("attention", reason, largest_lag)
                     return
         finally:
             watch.leave(self.stream)
 
-    def _attention(self, sight: Sight, quiet: bool) -> str | None:
+    def _quiet_seconds(self, now: datetime) -> float:
+        """Bounded, since a clock that was set back would make the quiet last as long as the step."""
+        if self.quiet_until is None:
+            return 0.0
+        left = datetime.fromisoformat(self.quiet_until) - now
+        return min(max(left.total_seconds(), 0.0), LONGEST_QUIET)
+
+    def _attention(self, sight: Sight, rules: Rules, *, quiet: bool) -> str | None:
         # While nothing can be read nothing can be decided, and a task that tried could only wait as well.
         if sight.problem:
             return None
-        return what_needs_attention(sight.view, self.seen_revision, quiet=quiet)
+        view = replace(sight.view, rules=rules) if sight.view else None
+        return what_needs_attention(view, self.seen_revision, quiet=quiet)
 
     def _tell(self, problem: str | None) -> None:
         if problem:

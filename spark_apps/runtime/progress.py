@@ -47,6 +47,12 @@ class Progress:
             self._fields["watermark"] = as_datetime(water) if water is not None else None
             self.next_offsets = dict(commit.manifest.offsets)
 
+    @property
+    def committed(self) -> tuple[int, dict[str, int]]:
+        """Changes with every micro-batch that is committed, here or, before a crash, by an earlier driver."""
+        with self._lock:
+            return self._fields["batches"], self.next_offsets
+
     def idle(self) -> None:
         """Nothing waits."""
         with self._lock:

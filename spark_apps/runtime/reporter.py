@@ -17,6 +17,7 @@ from millrace.catalog import StreamSpec
 from millrace.control.desired import read_desired
 from millrace.control.epochs import newest_epoch
 from millrace.control.status import DriverState, DriverStatus, write_status
+from millrace.control.waiting import Waiting
 from millrace.store import ObjectStore
 from spark_apps.runtime.progress import Progress
 from spark_apps.runtime.sources import StreamSource
@@ -51,6 +52,7 @@ class Reporter:
         self._on_fenced = on_fenced
         self._source: StreamSource | None = None
         self._end_offsets: dict[str, int] = {}
+        self._waiting = Waiting()
         self._state: DriverState = "starting"
         self._fixed: dict[str, Any] = {
             "stream": spec.name,
@@ -76,6 +78,9 @@ class Reporter:
     def runs(self, code: str | None) -> None:
         """From now on report which version of the code this is."""
         self._fixed["code"] = code
+    def show_ui(self, address: str | None) -> None:
+        """Where this driver's Spark UI is; None when it is off."""
+        self._fixed["spark_ui"] = address
 
     def now(self, state: DriverState) -> None:
         """The driver's state has changed: say so without waiting for the next heartbeat."""
@@ -125,7 +130,9 @@ class Reporter:
             # The driver is alive all the same, and must say so: what waits is not known meanwhile.
             log.warning("%s: %s", self._spec.name, error)
             self._end_offsets = {}
-        if self._lag() == 0:
+        lag = self._lag()
+        self._waiting.look(lag, (self._state, self._progress.committed))
+        if lag == 0:
             self._progress.idle()
 
     def _lag(self) -> int | None:
@@ -144,4 +151,6 @@ class Reporter:
             offsets={self._spec.topic: dict(self._progress.next_offsets)},
             end_offsets={self._spec.topic: self._end_offsets},
             lag=self._lag(),
+            still_seconds=self._waiting.still_seconds() if self._end_offsets else None,
+            lag_lows=self._waiting.lows(),
         )

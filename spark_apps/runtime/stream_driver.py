@@ -161,6 +161,7 @@ class StreamDriver:
             state.sweep(last)
         reporter.watch(source, checkpoint.generation)
         spark = self._place.session(self._spec, self._home / "scratch")
+        reporter.show_ui(spark.sparkContext.uiWebUrl)
         records = source.read(spark, checkpoint.starting_offsets)
         query = (
             records.writeStream.queryName(self._spec.name)

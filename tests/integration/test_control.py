@@ -35,7 +35,14 @@ from millrace.control.orders import read_orders
 from millrace.control.process import HostUnavailable, LauncherError, ProcessState
 from millrace.control.reconcile import Reconciler, config_of
 from millrace.control.status import DriverStatus, newest_status, read_statuses
-from millrace.control.streamhost import command, log_file, socket_file, stream_dir, write_config
+from millrace.control.streamhost import (
+    command,
+    log_file,
+    longest_stop,
+    socket_file,
+    stream_dir,
+    write_config,
+)
 from millrace.settings import PROJECT_ROOT, Settings
 from millrace.store import S3Store, open_store
 from tests.conftest import running, wait_until
@@ -275,6 +282,21 @@ def test_a_stop_in_the_store_ends_the_driver_without_anybody_else(stage):
     stage.host.start(SPEC.name)
     stage.wait_for(ProcessState.EXITED)
     assert newest_epoch(stage.store, SPEC.name) == 1, "what is to be stopped does not even begin"
+
+
+def test_the_host_ends_a_driver_that_hangs_after_a_stop_though_nobody_waits(stage):
+    """As `millrace stream stop` without --wait, with the DAG paused: nobody looks again."""
+    stage.deploy()
+    driver = stage.start()
+    stage.fault("deaf")
+    stage.deploy("stopped", revision=2)
+    began = datetime.now(UTC)
+    stage.host.end(SPEC.name)
+    assert datetime.now(UTC) - began < timedelta(seconds=2), "it does not wait"
+    longest = longest_stop(SPEC).total_seconds()
+    stage.wait_for(ProcessState.STOPPED, longest + 10)
+    assert not _is_driver(driver.pid)
+    stage.host.end(SPEC.name)
 
 
 def test_what_cannot_be_run_ends_with_one_clear_line(stage):

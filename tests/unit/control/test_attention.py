@@ -20,7 +20,15 @@ def view(observed=None, wanted=None, **changes) -> StreamView:
 
 def test_a_stream_that_does_what_it_should_needs_nobody():
     assert what_needs_attention(view(), 1) is None
-    assert what_needs_attention(view(status("stopped"), desired("stopped")), 1) is None
+    stopped = view(status("stopped"), desired("stopped"))
+    gone = stopped.history.model_copy(update={"gone_revision": 1})
+    assert what_needs_attention(replace(stopped, history=gone), 1) is None
+
+
+def test_whether_a_stopped_driver_is_gone_is_asked_of_the_host_once():
+    assert "its host has yet to say that it is gone" in what_needs_attention(
+        view(status("stopped"), desired("stopped")), 1
+    )
 
 
 @pytest.mark.parametrize(

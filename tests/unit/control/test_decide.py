@@ -36,7 +36,7 @@ def started(seconds: float, epoch_before: int = 3, times: int = 1) -> History:
             reason="a test",
             epoch_before=epoch_before,
             spec_revision=1,
-            jitter=0.5,
+            jitter=1,
         )
     return history
 
@@ -131,8 +131,47 @@ def test_starts_are_backed_off_longer_each_time():
         action = act(Observed(status("failed"), 4, process=crashed), history)
         assert action.kind == "wait"
         waits.append((action.until - NOW).total_seconds())
-    assert waits == [10, 20, 40, 80, 160, 320, 600, 600]
-    assert kind(status("failed"), crashed, started(700, times=7)) == "start"
+    assert waits == [1, 2, 4, 8, 16, 32, 64, 128]
+    assert kind(status("failed"), crashed, started(70, times=7)) == "start"
+
+
+def test_an_open_circuit_is_said_and_tried_rarely():
+    crashed = process(EXITED, exit_code=exit_codes.GAVE_UP)
+    history = started(60, times=12)
+    action = act(Observed(status("failed"), 4, process=crashed), history)
+    assert (action.kind, (action.until - NOW).total_seconds()) == ("wait", 14 * 60)
+    assert "the circuit is open since 11:59 UTC (12 starts did not last); the next try is at 12:14" in (
+        action.reason
+    )
+    assert kind(status("failed"), crashed, started(15 * 60, times=12)) == "start"
+    assert kind(status("failed"), crashed, history, desired(spec_revision=2)) == "start", "somebody ordered"
+
+
+def test_a_restart_that_was_cut_off_between_stop_and_start_is_taken_up():
+    begun = with_start(NOTHING, ago(50), kind="restart", reason="", epoch_before=3, spec_revision=1, jitter=1)
+    assert kind(status("stopped", age=20, exit_code=0), history=begun) == "wait"
+    assert kind(status("stopped", age=31, exit_code=0), history=begun) == "start"
+    assert kind(status("stopped", age=3, exit_code=0), process(STOPPED), begun) == "start", "the host knows"
+
+
+def test_a_store_clock_that_was_set_back_holds_nothing_up():
+    tomorrow = ago(-86400)
+    crashed = process(EXITED, exit_code=exit_codes.GAVE_UP)
+    ahead = started(-86400, times=7)
+    assert kind(status("failed", age=-86400), crashed, ahead) == "start"
+    assert kind(status("failed", age=-86400, exit_code=13), history=ahead) == "start"
+    assert kind(status(), process(RUNNING), wanted=desired("stopped", at=tomorrow)) == "stop"
+    silent = status(age=-86400)
+    assert kind(silent, process(RUNNING)) == "wait", "a heartbeat may be on its way"
+    known = with_health(NOTHING, ago(31), Health("silent", "no word", False))
+    assert kind(silent, process(RUNNING), known) == "restart"
+    assert kind(silent, None, known) == "restart"
+
+
+def test_a_host_clock_that_was_set_back_holds_nothing_up():
+    ahead = process(RUNNING, pid=5000, for_seconds=-86400)
+    assert kind(None, ahead) == "wait"
+    assert kind(None, ahead, with_health(NOTHING, ago(91), Health("stopped", "", False))) == "restart"
 
 
 def test_a_changed_desired_state_is_tried_at_once():
@@ -149,7 +188,7 @@ def test_a_driver_of_an_earlier_revision_is_followed_by_one_of_the_present(obser
     assert action.kind == "restart"
     assert "its driver of revision 1 is to be followed by one of revision 2 (ada: restart)" in action.reason
     assert kind(observed, None, wanted=wanted) == "restart", "the triggerer sees it as well"
-    ordered = History(starts=(started(5).starts[0].model_copy(update={"spec_revision": 2}),))
+    ordered = History(starts=(started(0).starts[0].model_copy(update={"spec_revision": 2}),))
     assert kind(observed, process(), ordered, wanted) == "wait", "it was ordered a moment ago"
 
 
@@ -185,8 +224,19 @@ def test_stopping_is_left_to_the_driver_until_its_time_is_up():
         assert kind(status(), alive, wanted=just_now) == "wait"
         assert kind(status(), alive, wanted=long_ago) == "stop"
     assert kind(status(), process(STOPPING), wanted=long_ago) == "wait"
-    assert kind(status("stopped"), wanted=long_ago) == "leave"
     assert kind(status("stopped"), process(EXITED), wanted=long_ago) == "leave"
+
+
+@pytest.mark.parametrize("observed", [None, status("stopped"), status("failed"), status(age=300)])
+def test_a_stop_is_over_when_the_host_has_said_so(observed):
+    """Whoever hangs is silent, and whoever hangs at the very end has said its last word before."""
+    wanted = desired("stopped", at=ago(100), spec_revision=4)
+    assert kind(observed, wanted=wanted) == "stop", "somebody has to ask the host"
+    assert kind(observed, process(RUNNING), wanted=wanted) == "stop"
+    assert kind(observed, process(EXITED), wanted=wanted) == "leave"
+    assert kind(observed, wanted=wanted, host_problem="the host is away") == "wait"
+    assert kind(observed, None, NOTHING.model_copy(update={"gone_revision": 4}), wanted) == "leave"
+    assert kind(observed, None, NOTHING.model_copy(update={"gone_revision": 2}), wanted) == "stop"
 
 
 def test_a_stream_that_was_never_deployed_is_left():

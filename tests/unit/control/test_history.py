@@ -13,6 +13,7 @@ from millrace.control.history import (
     KEPT_STARTS,
     History,
     ShiftEntry,
+    circuit_can_close,
     keep_shift,
     load_history,
     unhealthy_spells,
@@ -21,6 +22,7 @@ from millrace.control.history import (
     write_history,
 )
 from millrace.store import MemoryStore, PreconditionFailed
+from millrace.supervision import RestartRules
 from tests.unit.control.samples import NOW
 
 GOOD, BAD = Health("running", "it runs", True), Health("failed", "boom", False)
@@ -49,9 +51,56 @@ def test_the_series_of_attempts_grows_until_a_driver_lived_long_enough(jitter, g
         history = with_start(
             history, now, kind="start", reason="", epoch_before=0, spec_revision=1, jitter=jitter
         )
-        survived = now >= last.not_before + timedelta(minutes=10)
-        assert history.last_start.attempt == (1 if survived else last.attempt + 1)
-        assert 7.5 <= history.last_start.backoff_seconds <= 750
+        assert history.last_start.attempt == last.attempt + 1, "nobody has seen it healthy"
+        assert 0.7 <= history.last_start.backoff_seconds <= (900 if history.circuit else 300)
+
+
+def begun(history: History, seconds: float, **more) -> History:
+    fields = {"kind": "start", "reason": "boom", "epoch_before": 0, "spec_revision": 1, "jitter": 1}
+    return with_start(history, at(seconds), **fields | more)
+
+
+@pytest.mark.parametrize(("healthy_for", "attempt"), [(599, 2), (600, 1)])
+def test_ten_healthy_minutes_end_the_series_whoever_has_seen_them(healthy_for, attempt):
+    history = with_health(begun(History(), 0), at(20), GOOD)
+    history = with_health(history, at(20 + healthy_for), BAD)
+    assert begun(history, 5000).last_start.attempt == attempt
+    unseen = begun(History(), 0)
+    assert begun(unseen, 5000, worked_for=timedelta(seconds=healthy_for)).last_start.attempt == attempt
+
+
+def test_time_alone_does_not_end_the_series():
+    assert begun(begun(History(), 0), 86400).last_start.attempt == 2
+    before = with_health(with_health(History(), at(0), GOOD), at(3600), BAD)
+    assert begun(begun(before, 3600), 3700).last_start.attempt == 2, "it was healthy before that start"
+
+
+def test_the_circuit_opens_after_so_many_starts_and_closes_when_the_stream_is_healthy():
+    rules = RestartRules(failures=3, window="10min", retry_every="1h")
+    history = begun(begun(History(), 0, rules=rules), 100, rules=rules)
+    assert history.circuit is None
+    history = begun(history, 200, rules=rules)
+    assert (history.circuit.opened_at, history.circuit.failures, history.circuit.reason) == (
+        at(200),
+        3,
+        "boom",
+    )
+    assert history.last_start.backoff_seconds == 3600
+    again = begun(history, 4000, rules=rules)
+    assert (again.circuit, again.last_start.backoff_seconds) == (history.circuit, 3600), "a slow retry failed"
+    healthy = with_health(history, at(4100), GOOD)
+    assert not circuit_can_close(healthy, at(4699))
+    assert circuit_can_close(healthy, at(4700))
+    assert not circuit_can_close(with_health(healthy, at(4600), BAD), at(9000))
+    assert begun(history, 4000, rules=rules, spec_revision=2).circuit is None, "somebody ordered something"
+
+
+def test_starts_that_are_far_apart_open_no_circuit():
+    rules = RestartRules(failures=3, window="10min", retry_every="1h")
+    history = History()
+    for number in range(9):
+        history = begun(history, number * 301, rules=rules)
+    assert history.circuit is None
 
 
 def test_a_changed_desired_state_begins_a_new_series():

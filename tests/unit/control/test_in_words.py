@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from millrace.control.history import History, ShiftEntry, Start
+from millrace.control.history import Alert, Circuit, History, ShiftEntry, Start
 from millrace.control.in_words import Known, as_json, history_lines, status_lines
 from millrace.control.orders import Order, ResetOutcome, StoredOrder
 from millrace.control.process import ProcessState
@@ -62,6 +62,30 @@ def test_what_the_catalog_says_otherwise_is_outdated():
     assert "  outdated              late_by: '3h' is deployed, the catalog says '2h'" in text
     assert "`millrace stream redeploy bikes`" in text
     assert "outdated" not in said(known(status()))
+
+
+def test_an_open_circuit_and_alerts_are_in_status_and_history():
+    circuit = Circuit(opened_at=ago(600), failures=12, reason="it should run, but boom")
+    alerts = (
+        Alert(kind="stalled", at=ago(9000), tried_at=ago(9000), text="old", sent=True),
+        Alert(kind="recovered", at=ago(8000), tried_at=ago(8000), text="well", quiet=True),
+        Alert(kind="down", at=ago(900), tried_at=ago(900), text="boom", problem="refused"),
+    )
+    one = known(status("failed"), history=History(circuit=circuit, starts=(START,), alerts=alerts))
+    text = said(one)
+    assert (
+        "  circuit               open since 2026-03-01 11:50 UTC: 12 starts did not last, the last because it should "
+        "run, but boom" in text
+    )
+    down = "2026-03-01 11:45:00  down, not sent (refused): boom"
+    assert f"  alert                 {down}" in text
+    assert "stalled, sent" not in text, "that is over"
+    assert as_json(one)["circuit"]["failures"] == 12
+    lines = history_lines(one, 9)
+    assert lines[lines.index("alerts (UTC)") + 1 :][:2] == [
+        "  2026-03-01 09:30:00  stalled, sent: old",
+        f"  {down}",
+    ]
 
 
 def test_a_stream_that_was_never_deployed_says_how_it_is():
@@ -127,4 +151,4 @@ def test_history_tells_orders_lives_and_shifts():
 
 def test_history_of_nothing_is_no_error():
     view = StreamView("bikes", NOW)
-    assert history_lines(Known(SPEC, view), 9).count("  none") == 3
+    assert history_lines(Known(SPEC, view), 9).count("  none") == 4

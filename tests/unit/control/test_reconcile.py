@@ -191,7 +191,7 @@ def test_a_key_that_was_added_with_its_default_is_no_difference():
 
 def test_a_crash_loop_is_retried_ever_more_rarely(store, host, reconciler):
     now = [NOW]
-    slow = replace(reconciler, clock=lambda: now[0])
+    slow = replace(reconciler, clock=lambda: now[0], jitter=lambda: 1.0)
     host.process = process(ProcessState.EXITED, exit_code=13)
     starts = []
     for _ in range(3600):
@@ -202,7 +202,8 @@ def test_a_crash_loop_is_retried_ever_more_rarely(store, host, reconciler):
         now[0] += timedelta(seconds=1)
         store.now = now[0]
     gaps = [later - earlier for earlier, later in pairwise(starts)]
-    assert gaps == [10, 20, 40, 80, 160, 320, 600, 600, 600, 600]
+    assert gaps == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 900, 900]
+    assert load_history(store, "bikes").history.circuit.failures == 12
 
 
 def test_a_restart_by_the_host_is_told_with_the_last_words_of_the_driver_before(store, host, reconciler):

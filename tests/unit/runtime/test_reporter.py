@@ -80,6 +80,17 @@ def test_a_driver_is_not_silent_because_kafka_is(store: MemoryStore) -> None:
     assert (last(store).state, last(store).exit_code) == ("stopped", 0)
 
 
+def test_a_query_that_emits_nothing_is_seen_to_stand_still_by_what_waits_in_kafka(store: MemoryStore) -> None:
+    reporter, _ = start(store, Topic())
+    reporter.show_ui("http://127.0.0.1:4040")
+    wait_until(
+        lambda: newest_status(store, "s") and (last(store).still_seconds or 0) >= 0.2, 5, "it to stand still"
+    )
+    assert (last(store).lag, last(store).lag_lows, last(store).batches) == (7, (7,), 0)
+    assert last(store).spark_ui == "http://127.0.0.1:4040"
+    reporter.end("stopped", 0, None)
+
+
 def test_it_hears_of_a_newer_driver_and_of_a_stop(store: MemoryStore) -> None:
     reporter, heard = start(store, Topic())
     newer = claim_epoch(store, "s", spec_revision=1)
