@@ -78,6 +78,7 @@ class Reporter:
     def runs(self, code: str | None) -> None:
         """From now on report which version of the code this is."""
         self._fixed["code"] = code
+
     def show_ui(self, address: str | None) -> None:
         """Where this driver's Spark UI is; None when it is off."""
         self._fixed["spark_ui"] = address
