@@ -237,6 +237,7 @@ def test_what_has_gone_wrong_before_or_nearly(name):
 def test_a_crash_loop_is_slow_and_ends_when_its_cause_does():
     world = live([Fate(20, "crash")] * 200, [])
     assert world.births(0, WINDOW) <= MOST_BIRTHS
+    assert world.births(900, 900 + WINDOW) <= 9, "by then the back-off has grown to minutes"
     assert load_history(world.store, STREAM).history.last_start.attempt >= 8
 
 
