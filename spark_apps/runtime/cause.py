@@ -9,6 +9,8 @@ from py4j.protocol import Py4JError, Py4JJavaError
 from spark_apps.runtime.poison import Cause
 
 WORKER_DIED = ("Python worker exited unexpectedly", "Python worker process terminated")
+OUT_OF_MEMORY = "java.lang.OutOfMemoryError"
+"""It may be the batch's, or whatever else was in the heap."""
 NOT_THE_BATCH = (
     "org.apache.kafka",
     "org.apache.spark.sql.kafka010",
@@ -35,7 +37,7 @@ def cause_of(error: BaseException) -> Cause:
     if isinstance(error, OSError):
         return "environment"
     text = str(error)
-    if any(words in text for words in WORKER_DIED):
+    if any(words in text for words in (*WORKER_DIED, OUT_OF_MEMORY)):
         return "death"
     if not isinstance(error, Py4JJavaError) or _TRACEBACK in text:
         return "environment" if last_line(error).startswith(("OSError", "ConnectionError")) else "failure"
@@ -47,6 +49,8 @@ def last_line(error: BaseException, jvm_exit: int | None = None) -> str:
     text = str(error)
     if any(words in text for words in WORKER_DIED):
         return "its Python worker died (killed, out of memory, or a crash in native code)"
+    if OUT_OF_MEMORY in text:
+        return "its JVM ran out of memory: raise driver_memory, or lower max_messages_per_batch"
     if is_jvm_gone(error):
         return f"its JVM died{_jvm_end(jvm_exit)}"
     if _TRACEBACK in text:

@@ -165,7 +165,7 @@ class FromJava(Py4JJavaError):
     [
         ("org.apache.kafka.common.errors.TimeoutException: Timeout of 60000ms expired", "environment"),
         ("java.io.IOException: No space left on device", "environment"),
-        ("java.lang.OutOfMemoryError: Java heap space", "failure"),
+        ("java.lang.OutOfMemoryError: Java heap space", "death"),
         ("org.apache.spark.SparkException: Python worker exited unexpectedly (crashed)", "death"),
         ("PythonException: Traceback (most recent call last):\n  File\nValueError: x\n", "failure"),
     ],
