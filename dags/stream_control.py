@@ -1,4 +1,4 @@
-"""A form in the UI: start, stop, restart, redeploy or reset a stream, with a reason that is kept."""
+"""A form in the UI: start, stop, restart, redeploy or reset a stream or a feed, with a reason that is kept."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from airflow.sdk import DAG, Param, get_current_context, task
 from millrace_airflow import control_tasks, policy
 
 from millrace import settings
-from millrace.catalog import load_catalog
 from millrace.control.orders import ACTIONS
+from millrace.control.supervised import is_feed
+from millrace.feeds.choice import supervised_here
 
 DOCS = """
 ### stream_control
 
-Changes what a stream should be doing. *Trigger* it: choose the stream and the action, and give the reason.
+Changes what a stream, or a feed (`feed-<name>`), should be doing. *Trigger* it: choose it and the action, and give
+the reason.
 
 | action | what happens |
 |---|---|
@@ -22,7 +24,9 @@ Changes what a stream should be doing. *Trigger* it: choose the stream and the a
 | `stop` | its driver finishes the micro-batch at hand, commits and ends; it stays stopped until it is started |
 | `restart` | its driver ends like that, and another one goes on with the same configuration |
 | `redeploy` | as `restart`, with what the catalog says now and the code that is there, if that can go on |
-| `reset` | as `redeploy`, without the old state: the open hours are counted anew from Kafka |
+| `reset` | as `redeploy`, without the old state: the open hours are counted anew from Kafka; not for a feed |
+
+A feed has no micro-batches: it delivers what it has to Kafka and ends, and the next one goes on after that.
 
 **How it works.** `order` writes `control/<stream>/desired.json` and sees it through: its log says what was done, and
 what to look at. It works while the stream's own DAG is paused, too. Who, when and why are kept: `millrace stream
@@ -47,7 +51,7 @@ may be long gone: trigger the DAG anew.
 
 with DAG(
     dag_id="stream_control",
-    description="Start, stop, restart, redeploy or reset a stream, with a reason",
+    description="Start, stop, restart, redeploy or reset a stream or a feed, with a reason",
     doc_md=DOCS,
     schedule=None,
     start_date=policy.START,
@@ -59,9 +63,9 @@ with DAG(
     params={
         "stream": Param(
             type="string",
-            enum=sorted(load_catalog(settings.load().catalog_dir).streams),
-            title="Stream",
-            description="Of catalog/streams.yaml.",
+            enum=sorted(supervised_here(settings.load()), key=lambda name: (is_feed(name), name)),
+            title="Stream or feed",
+            description="Of the catalog; feeds are called feed-<name>.",
         ),
         "action": Param(
             type="string",

@@ -193,6 +193,14 @@ class FeedSpec(_Entry):
     topic: str
     description: str = ""
     options: dict[str, Any] = Field(default_factory=dict)
+    shift: Duration = timedelta(hours=1)
+    heartbeat: Duration = timedelta(seconds=5)
+    stop_within: Duration = timedelta(seconds=30)
+    """It delivers what it has; with Kafka away it gives up after some 20 s."""
+    # How it is supervised, as of streams: see docs/feeds.md.
+    health: HealthRules = Field(default_factory=HealthRules)
+    restarts: RestartRules = Field(default_factory=RestartRules)
+    alerts: AlertRules | None = None
 
 
 class DatasetSpec(_Entry):

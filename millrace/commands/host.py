@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from millrace.catalog import StreamSpec
     from millrace.control.execute import Order
     from millrace.settings import Settings
     from millrace.store import ObjectStore
@@ -23,15 +24,17 @@ app = typer.Typer(help="The stream host, which keeps the drivers of the streams.
 
 @app.command("run")
 def run() -> None:
-    """Run the stream host in the foreground (supervisord), with one program per stream of the catalog."""
+    """Run the stream host in the foreground (supervisord), with one program per stream and feed of the catalog."""
     from millrace import settings
     from millrace.catalog import CatalogError, load_catalog
     from millrace.control import exit_codes
     from millrace.control.streamhost import command, write_config
+    from millrace.control.supervised import supervised
+    from millrace.feeds.choice import by_address
 
     try:
         chosen = settings.load()
-        path = write_config(chosen, load_catalog(chosen.catalog_dir).streams.values())
+        path = write_config(chosen, supervised(load_catalog(chosen.catalog_dir), [by_address()]).values())
     except (settings.SettingsError, CatalogError) as error:
         _say(str(error))
         raise typer.Exit(exit_codes.BAD_CONFIGURATION) from None
@@ -41,12 +44,14 @@ def run() -> None:
 
 @app.command("exec")
 def execute(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A stream of the catalog.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A stream, or feed-<name>.")],
 ) -> None:
-    """Become the driver of a stream, as its desired state in the store says (the stream host calls this)."""
+    """Become the driver of a stream, or a feed, as its desired state in the store says (the stream host calls this)."""
     from millrace import settings
+    from millrace.catalog import StreamSpec
     from millrace.control import exit_codes
     from millrace.control.execute import Ended, prepare
+    from millrace.control.supervised import SupervisedFeed
     from millrace.store import PreconditionFailed, StoreUnavailable, open_store
 
     try:
@@ -71,13 +76,19 @@ def execute(
         )
         time.sleep(UNCOUNTED_PAUSE)
         raise typer.Exit(1) from None
-    if order.reset_revision is not None:
-        _reset(order, chosen)
+    spec = order.spec
+    if order.reset_revision is not None and isinstance(spec, StreamSpec):
+        _reset(order, spec, chosen)
     if order.delay:
         _say(f"{name} crashed a moment ago; starting it again in {order.delay:g} s")
         time.sleep(order.delay)
-    if order.spec.driver is not None:
-        _start_shared(chosen, order.spec.driver)
+    if isinstance(spec, SupervisedFeed):
+        from millrace.feeds.supervised import run_supervised
+
+        _say(f"starting {name} ({spec.description}, revision {order.revision})")
+        raise typer.Exit(run_supervised(spec, chosen, order.revision))
+    if spec.driver is not None:
+        _start_shared(chosen, spec.driver)
     _say(f"starting {name}: {' '.join(order.command)}")
     os.execve(order.command[0], order.command, os.environ | _place(chosen, order))  # noqa: S606
 
@@ -148,13 +159,13 @@ def _place(chosen: Settings, order: Order) -> dict[str, str]:
     return environment_for(chosen, code)
 
 
-def _reset(order: Order, chosen: Settings) -> None:
+def _reset(order: Order, spec: StreamSpec, chosen: Settings) -> None:
     """Carry out the reset that was ordered, before the driver begins."""
     from millrace.store import StoreUnavailable, open_store
     from spark_apps.runtime.ordered_reset import reset_as_ordered
 
     try:
-        done = reset_as_ordered(open_store(chosen), chosen, order.spec, order.reset_revision or 0)
+        done = reset_as_ordered(open_store(chosen), chosen, spec, order.reset_revision or 0)
     except (ConnectionError, StoreUnavailable) as error:
         _say(f"the reset that was ordered cannot be done now: {error}")
         raise typer.Exit(1) from None

@@ -1,4 +1,4 @@
-"""`millrace stream`: what a stream should do, how it does, and what has happened to it."""
+"""`millrace stream`: what a stream or a feed should do, how it does, and what has happened to it."""
 
 from __future__ import annotations
 
@@ -15,18 +15,21 @@ if TYPE_CHECKING:
     from millrace.control.launcher import Launcher
     from millrace.control.orders import OrderAction
     from millrace.control.story import Message
+    from millrace.control.supervised import Supervised
     from millrace.settings import Settings
     from millrace.store import ObjectStore
 
 app = typer.Typer(
-    help="""Start, stop, restart, redeploy or reset a stream; its health and history.
+    help="""Start, stop, restart, redeploy or reset a stream or a feed; its health and history.
 
     Exit status: 0 done (of `status`: healthy), 1 refused, failed or not healthy, 3 not there yet when --wait gave up.
     """,
     no_args_is_help=True,
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A stream of catalog/streams.yaml.")]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="A stream of the catalog, or feed-<name> for a feed.")
+]
 Why = Annotated[str, typer.Option("--why", help="The reason; kept with your name.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Return when the stream has arrived there.")]
 LATE = 3
@@ -102,18 +105,20 @@ def history(
 def _order(name: str, action: OrderAction, why: str, wait: bool) -> None:
     from datetime import UTC, datetime
 
-    from millrace.catalog import load_catalog
     from millrace.control.follow import carry_out, follow
     from millrace.control.order import OrderRefused, give_order, what_is_next
     from millrace.control.reconcile import Reconciler
     from millrace.control.streamhost import log_file
+    from millrace.control.supervised import named
     from millrace.control.view import read_view
+    from millrace.feeds.choice import supervised_here
     from millrace.settings import load
     from millrace.store import open_store
 
     with _errors():
         settings = load()
-        store, streams = open_store(settings), load_catalog(settings.catalog_dir).streams
+        store, streams = open_store(settings), supervised_here(settings)
+        name = named(streams, name)
         try:
             given = give_order(
                 store,
@@ -145,25 +150,26 @@ def _order(name: str, action: OrderAction, why: str, wait: bool) -> None:
         raise typer.Exit(LATE if arrival.kind == "late" else 1)
 
 
-def _ending(settings: Settings, spec: StreamSpec) -> str:
+def _ending(settings: Settings, spec: Supervised) -> str:
     """Have the host see to the end of the driver, since nobody may be there to do so; in words."""
     from millrace.control.health import in_words
     from millrace.control.launcher import StreamHost
     from millrace.control.process import LauncherError
     from millrace.control.streamhost import longest_stop
+    from millrace.control.supervised import dag_of
 
     try:
         StreamHost.of(settings).end(spec.name)
     except LauncherError as error:
         return (
-            f"it ends by itself; if it hangs, the DAG stream__{spec.name} ends it unless that is paused, since the "
+            f"it ends by itself; if it hangs, the DAG {dag_of(spec.name)} ends it unless that is paused, since the "
             f"stream host cannot be asked to from here ({error})"
         )
     within = in_words(longest_stop(spec))
     return f"if it hangs, the stream host kills it after {within}, whether or not its DAG is paused"
 
 
-def _known(settings: Settings, store: ObjectStore, spec: StreamSpec, newest: int = 0) -> Known:
+def _known(settings: Settings, store: ObjectStore, spec: Supervised, newest: int = 0) -> Known:
     from datetime import UTC, datetime
 
     from millrace.control.in_words import Known
@@ -187,16 +193,19 @@ def _known(settings: Settings, store: ObjectStore, spec: StreamSpec, newest: int
     )
 
 
-def _here(name: str) -> tuple[Settings, ObjectStore, StreamSpec]:
-    from millrace.catalog import CatalogError, load_catalog
+def _here(name: str) -> tuple[Settings, ObjectStore, Supervised]:
+    from millrace.catalog import CatalogError
+    from millrace.control.supervised import named
+    from millrace.feeds.choice import supervised_here
     from millrace.settings import load
     from millrace.store import open_store
 
     settings = load()
-    streams = load_catalog(settings.catalog_dir).streams
+    streams = supervised_here(settings)
+    name = named(streams, name)
     if name not in streams:
         raise CatalogError(
-            f"there is no stream {name!r} in catalog/streams.yaml; there are: {', '.join(streams)}"
+            f"there is no stream {name!r} in the catalog, and no feed; there are: {', '.join(streams)}"
         )
     return settings, open_store(settings), streams[name]
 

@@ -71,6 +71,8 @@ def decide(
     health = assess(desired, observed.status, now, thresholds)
     if desired.state == "stopped":
         return _towards_stopped(desired, observed, health, history, now, thresholds)
+    if health.state == "finished" and not _outdated(desired, observed.status):
+        return Action("leave", health.reason)
     if observed.host_problem:
         return _without_host(desired, observed, health, history, now)
     if observed.process is None:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from millrace.catalog import StreamSpec
 from millrace.control import exit_codes
 from millrace.control.desired import DesiredState, read_desired
 from millrace.control.history import Start, load_history
@@ -28,6 +27,7 @@ from millrace.control.lives import (
 )
 from millrace.control.orders import read_outcome
 from millrace.control.streamhost import stream_dir
+from millrace.control.supervised import Supervised, SupervisedFeed, dag_of, is_feed, spec_of
 from millrace.store import ObjectStore, StoreUnavailable
 
 STORE_WITHIN = 60.0
@@ -48,8 +48,10 @@ class Order:
     """The driver to become, and after how many seconds."""
 
     command: list[str]
+    """Empty for a feed, which runs in the process that read this: another interpreter would only cost time."""
     delay: float
-    spec: StreamSpec
+    spec: Supervised
+    revision: int
     reset_revision: int | None = None
     """The order of a reset that is to be carried out before the driver begins."""
     redeploy_revision: int | None = None
@@ -66,14 +68,15 @@ def prepare(
     Raises Ended when nothing is to be run.
     """
     desired, last = _from_store(store, stream, sleep)
+    what = f"{'feed' if is_feed(stream) else 'stream'} {stream!r}"
     if desired is None:
         raise Ended(
             exit_codes.BAD_CONFIGURATION,
-            f"stream {stream!r} has never been deployed: the store has no {desired_key(stream)}; "
-            f"its DAG stream__{stream} writes it (is the DAG paused?)",
+            f"{what} has never been deployed: the store has no {desired_key(stream)}; "
+            f"its DAG {dag_of(stream)} writes it (is the DAG paused?)",
         )
     if desired.state == "stopped":
-        raise Ended(exit_codes.STOPPED, f"stream {stream!r} is to be stopped ({desired.who}: {desired.why})")
+        raise Ended(exit_codes.STOPPED, f"{what} is to be stopped ({desired.who}: {desired.why})")
     spec = _spec(desired, stream)
     directory = stream_dir(home, stream)
     directory.mkdir(parents=True, exist_ok=True)
@@ -95,14 +98,17 @@ def prepare(
         line,
         delay,
         spec,
+        desired.spec_revision,
         _pending(store, stream, desired.reset_revision),
         _pending(store, stream, desired.redeploy_revision),
         desired.code,
     )
 
 
-def _command(spec: StreamSpec, home: Path, path: Path, revision: str) -> list[str]:
+def _command(spec: Supervised, home: Path, path: Path, revision: str) -> list[str]:
     """The stream's driver; or, where that is shared, the handle that stands for it."""
+    if isinstance(spec, SupervisedFeed):
+        return []
     if spec.driver is None:
         return [sys.executable, "-m", f"spark_apps.{spec.app}", "--spec", str(path), "--revision", revision]
     options = {
@@ -143,10 +149,10 @@ def _from_store(
         return desired, last
 
 
-def _spec(desired: DesiredState, stream: str) -> StreamSpec:
+def _spec(desired: DesiredState, stream: str) -> Supervised:
     key = desired_key(stream)
     try:
-        spec = StreamSpec.model_validate(desired.config)
+        spec = spec_of(desired.config)
     except ValidationError as error:
         first = error.errors()[0]
         raise Ended(
@@ -154,6 +160,8 @@ def _spec(desired: DesiredState, stream: str) -> StreamSpec:
             f"{key}: config.{'.'.join(str(part) for part in first['loc'])}: {first['msg']}; deploy the "
             "stream again from a catalog that is right",
         ) from None
+    if isinstance(spec, SupervisedFeed):
+        return spec
     # The name becomes a module to run: nothing but a plain one may come out of the store.
     if not spec.app.isidentifier() or importlib.util.find_spec(f"spark_apps.{spec.app}") is None:
         raise Ended(

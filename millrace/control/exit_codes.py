@@ -14,16 +14,19 @@ BAD_CONFIGURATION = 11
 """The catalog entry, the environment or the checkpoint does not allow this driver to run."""
 POISONED_BATCH = 12
 """One micro-batch fails each time it is tried; running it again would fail again."""
+FINISHED = 14
+"""Of a feed: its input is over, and everything of it is in Kafka."""
 GAVE_UP = 13
 """Said by the stream host, not by a driver: it crashed too often in a row, Airflow decides what next."""
 
-NOT_RESTARTED = (STOPPED, FENCED, BAD_CONFIGURATION, POISONED_BATCH, GAVE_UP)
+NOT_RESTARTED = (STOPPED, FENCED, BAD_CONFIGURATION, POISONED_BATCH, GAVE_UP, FINISHED)
 
 _WORDS = {
     STOPPED: "stopped as asked",
     FENCED: "fenced: a newer driver has taken over",
     BAD_CONFIGURATION: "bad configuration",
     POISONED_BATCH: "a micro-batch that fails each time (poisoned)",
+    FINISHED: "finished: its input is over",
     GAVE_UP: "crashed several times in a row, so the stream host gave up",
 }
 

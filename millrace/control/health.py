@@ -12,6 +12,8 @@ from typing import Literal
 from millrace.catalog import StreamSpec
 from millrace.control import exit_codes
 from millrace.control.desired import DesiredState
+from millrace.control.feed_health import feed_numbers, feed_progress
+from millrace.control.spans import in_words as in_words
 from millrace.control.status import DriverStatus, StatusObservation
 from millrace.control.waiting import comes_down
 from millrace.supervision import LAG_SPAN, LONGEST_LAGGING, Rules
@@ -24,16 +26,18 @@ HealthState = Literal[
     "starting",
     "stopping",
     "stopped",
+    "finished",
     "failed",
     "fenced",
     "silent",
 ]
 """idle: nothing waits. lagging: at work, and what waits has not become less for longer than it may take.
-stalled: input waits and nothing moves. silent: no heartbeat, so nothing is known."""
+stalled: input waits and nothing moves. silent: no heartbeat, so nothing is known. finished: a feed whose input has an
+end has sent all of it."""
 
-MOVING: frozenset[str] = frozenset({"idle", "running", "lagging"})
-"""States of a driver that does its work."""
-KEEPS_UP: frozenset[str] = frozenset({"idle", "running"})
+MOVING: frozenset[str] = frozenset({"idle", "running", "lagging", "finished"})
+"""States of a driver that does its work, or a feed that has done it."""
+KEEPS_UP: frozenset[str] = frozenset({"idle", "running", "finished"})
 """States of a driver that does all that is desired of it."""
 
 LATE_START = timedelta(seconds=30)
@@ -107,13 +111,16 @@ def assess(
 def _judge(
     running_desired: bool, status: DriverStatus, age: timedelta, thresholds: Thresholds
 ) -> tuple[HealthState, str]:
-    who = f"driver epoch {status.driver_epoch} (pid {status.pid} on {status.host})"
+    kind = "feed" if status.feed else "driver"
+    who = f"{kind} epoch {status.driver_epoch} (pid {status.pid} on {status.host})"
     if status.state == "failed":
         return "failed", f"{who} failed: {status.error or _exit(status)}"
     if status.state == "fenced":
         return "fenced", f"{who} gave way to a newer driver"
     if status.state == "stopped":
         return "stopped", f"{who} stopped: {_exit(status)}"
+    if status.state == "finished":
+        return ("finished" if running_desired else "stopped"), f"{who} has sent everything that there was"
     if is_dated_ahead(age, thresholds):
         return "silent", (
             f"the last word of {who} is dated {in_words(-age)} ahead: the store's clock was set back, and it has "
@@ -125,7 +132,10 @@ def _judge(
             f"{in_words(thresholds.silent_after)}); it is dead, hangs, or cannot reach the store"
         )
     if status.state == "stopping" or not running_desired:
-        return "stopping", f"{who} finishes its micro-batch and ends"
+        return (
+            "stopping",
+            f"{who} {'delivers what it has' if status.feed else 'finishes its micro-batch'} and ends",
+        )
     alive_for = status.heartbeat_at - status.started_at
     if status.state == "starting":
         if alive_for > 2 * thresholds.start_within:
@@ -140,6 +150,8 @@ def is_dated_ahead(age: timedelta, thresholds: Thresholds) -> bool:
 
 
 def _progress(status: DriverStatus, who: str, thresholds: Thresholds) -> tuple[HealthState, str]:
+    if status.feed is not None:
+        return feed_progress(status, status.feed, who, thresholds.stalled_after)
     still_for = _still_for(status)
     if status.lag is None and status.lag_lows:
         return "running", f"{who}; its source does not say at present what waits"
@@ -186,6 +198,8 @@ def _exit(status: DriverStatus) -> str:
 
 
 def _numbers(status: DriverStatus, age: timedelta, thresholds: Thresholds) -> dict[str, Number]:
+    if status.feed is not None:
+        return feed_numbers(status, status.feed, age)
     spans = _spans(thresholds)
     return {
         "driver_epoch": status.driver_epoch,
@@ -204,13 +218,3 @@ def _numbers(status: DriverStatus, age: timedelta, thresholds: Thresholds) -> di
         "batch_seconds_p99": status.batch_seconds_p99,
         "watermark": status.watermark.isoformat() if status.watermark else None,
     }
-
-
-def in_words(span: timedelta) -> str:
-    """'45 s', '12 min', '3.5 h': a span as a person says it."""
-    seconds = span.total_seconds()
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

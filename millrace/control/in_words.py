@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import zip_longest
 
-from millrace.catalog import StreamSpec
 from millrace.control import exit_codes
 from millrace.control.alerts import open_incident
 from millrace.control.decide import Observed, decide
@@ -18,6 +17,7 @@ from millrace.control.outdated import code_difference
 from millrace.control.process import ProcessInfo
 from millrace.control.reconcile import config_of, differences
 from millrace.control.status import DriverStatus
+from millrace.control.supervised import Supervised
 from millrace.control.view import StreamView
 
 
@@ -25,7 +25,7 @@ from millrace.control.view import StreamView
 class Known:
     """Everything that is known of a stream. `host_problem`: why `process` is not."""
 
-    spec: StreamSpec
+    spec: Supervised
     view: StreamView
     process: ProcessInfo | None = None
     host_problem: str | None = None

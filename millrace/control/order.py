@@ -15,6 +15,7 @@ from millrace.control.desired import DesiredState, Version, write_desired
 from millrace.control.health import Health, in_words
 from millrace.control.orders import Order, OrderAction, newest_order_number, put_order, read_order
 from millrace.control.reconcile import config_of, differences
+from millrace.control.supervised import Supervised, SupervisedFeed, is_feed, spec_of
 from millrace.control.view import read_view_to_change
 from millrace.store import ObjectStore, PreconditionFailed
 
@@ -46,7 +47,7 @@ class Given:
 
 def give_order(
     store: ObjectStore,
-    streams: Mapping[str, StreamSpec],
+    streams: Mapping[str, Supervised],
     stream: str,
     action: OrderAction,
     *,
@@ -58,7 +59,7 @@ def give_order(
 ) -> Given:
     """Change the desired state of a stream, and keep who ordered it, when and why.
 
-    `streams`: the catalog's. `check_reset` is asked before a reset whether it can be done at all.
+    `streams`: the catalog's, and its feeds. `check_reset` is asked before a reset whether it can be done at all.
     `seen_revision`: the one that the person was looking at; with another one in force the order is refused.
 
     Raises OrderRefused, StoreUnavailable (then whether it was given shows in `millrace stream history`), and
@@ -67,7 +68,7 @@ def give_order(
     spec = streams.get(stream)
     if spec is None:
         raise OrderRefused(
-            f"there is no stream {stream!r} in catalog/streams.yaml; there are: {', '.join(sorted(streams))}"
+            f"there is no stream {stream!r} in the catalog, and no feed; there are: {', '.join(sorted(streams))}"
         )
     view, etag = read_view_to_change(store, stream, clock())
     present = view.desired.spec_revision if view.desired else 0
@@ -88,7 +89,7 @@ def give_order(
         began=view.status.status.spec_revision if view.status else 0,
     )
     if action == "reset":
-        check_reset(StreamSpec.model_validate(desired.config))
+        _check_reset(spec_of(desired.config), check_reset)
     order = Order(
         spec_revision=desired.spec_revision,
         decided_on=present,
@@ -111,7 +112,7 @@ def give_order(
 
 def next_desired(
     action: OrderAction,
-    spec: StreamSpec,
+    spec: Supervised,
     desired: DesiredState | None,
     health: Health,
     *,
@@ -150,6 +151,11 @@ def next_desired(
             _refuse_if_state_would_not_fit(spec, desired)
             changed |= {"config": config_of(spec), **_to_be_tried(spec, desired, revision, began)}
         case "reset":
+            if isinstance(spec, SupervisedFeed):
+                raise OrderRefused(
+                    f"{name} is a feed and counts nothing, so there is nothing to reset: what it has sent is in "
+                    "Kafka, and it goes on after that. To run it anew, order restart"
+                )
             if not spec.source.is_replayable:
                 raise OrderRefused(
                     f"{name} reads {spec.source}, which cannot be read again, so nothing could be counted anew"
@@ -168,6 +174,8 @@ def next_desired(
 
 def what_is_next(given: Given, health: Health) -> str:
     """What happens after an order, for the person who gave it."""
+    if is_feed(given.stream):
+        return _what_a_feed_does(given, health)
     name, state = given.stream, given.desired.state
     match given.order.action:
         case "start":
@@ -194,7 +202,7 @@ def what_is_next(given: Given, health: Health) -> str:
 
 
 def _to_be_tried(
-    spec: StreamSpec, desired: DesiredState, revision: int, began: int | None
+    spec: Supervised, desired: DesiredState, revision: int, began: int | None
 ) -> dict[str, object]:
     """That the new version is tried before it begins, and what to go back to: what ran last."""
     if not isinstance(spec, StreamSpec):
@@ -204,13 +212,31 @@ def _to_be_tried(
     return {"redeploy_revision": revision, "previous": ran, "code": None}
 
 
+def _what_a_feed_does(given: Given, health: Health) -> str:
+    name = given.stream
+    if given.desired.state == "stopped":
+        if given.order.action == "stop":
+            return f"{name} delivers what it has to Kafka and ends, until it is started again"
+        return f"{name} stays stopped ({health.state}); it is deployed like this when it is started next"
+    if given.order.action == "start":
+        return f"{name} is started and goes on after what it has sent"
+    return f"{name} delivers what it has to Kafka and ends; the next one goes on after that"
+
+
+def _check_reset(spec: Supervised, check: Check) -> None:
+    if isinstance(spec, StreamSpec):
+        check(spec)
+
+
 def _anew(desired: DesiredState) -> str:
     if str(desired.config.get("source", "")).startswith("kafka:"):
         return "the open hours are counted anew from Kafka"
     return "everything that its source still has is counted anew"
 
 
-def _refuse_if_state_would_not_fit(spec: StreamSpec, desired: DesiredState) -> None:
+def _refuse_if_state_would_not_fit(spec: Supervised, desired: DesiredState) -> None:
+    if isinstance(spec, SupervisedFeed):
+        return
     wanted = config_of(spec)
     unfit = {
         key: wanted[key] for key in NEW_GENERATION if desired.config.get(key, wanted[key]) != wanted[key]

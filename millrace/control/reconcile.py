@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from millrace.catalog import StreamSpec
 from millrace.control.alerts import claimed, due, with_alert
 from millrace.control.decide import Action, Observed, decide, has_ended
 from millrace.control.desired import DesiredState, write_desired
@@ -33,6 +32,7 @@ from millrace.control.outdated import code_difference
 from millrace.control.process import LauncherError, ProcessInfo
 from millrace.control.status import observe_status
 from millrace.control.story import Message, story
+from millrace.control.supervised import Supervised, spec_of
 from millrace.control.view import StreamView, read_view
 from millrace.store import ObjectStore, PreconditionFailed
 
@@ -64,7 +64,7 @@ class Reconciler:
 
     store: ObjectStore
     launcher: Launcher
-    spec: StreamSpec
+    spec: Supervised
     """The catalog's entry: what is deployed when nothing is deployed yet."""
     who: str
     log_hint: str = ""
@@ -241,7 +241,7 @@ def _printed(lines: Sequence[str]) -> list[Message]:
     return [Message(logging.INFO, text) for text in told]
 
 
-def config_of(spec: StreamSpec) -> dict[str, Any]:
+def config_of(spec: Supervised) -> dict[str, Any]:
     """A catalog entry as it is kept in the desired state: JSON, durations as text."""
     return spec.model_dump(mode="json")
 
@@ -249,7 +249,7 @@ def config_of(spec: StreamSpec) -> dict[str, Any]:
 def differences(deployed: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     """Which keys differ, with both values; a key that one side leaves out stands for its default."""
     with suppress(ValueError):
-        deployed = config_of(StreamSpec.model_validate(deployed))
+        deployed = config_of(spec_of(deployed))
     keys = sorted(deployed.keys() | wanted.keys())
     return [
         f"{key}: {deployed.get(key)!r} is deployed, the catalog says {wanted.get(key)!r}"

@@ -9,6 +9,7 @@ from typing import Any
 from millrace.control.health import in_words
 from millrace.control.history import Alert, Circuit, ShiftEntry, unhealthy_spells
 from millrace.control.status import DriverStatus
+from millrace.control.supervised import is_feed
 from millrace.control.view import StreamView
 
 LEAST_BUDGET = timedelta(seconds=90)
@@ -127,9 +128,7 @@ class ShiftReport:
         found = [
             f"{self.stream} at the end of the shift: {self.state}: {self.reason}",
             f"  records in      {self.records:>12,}   rejected {self.rejected:,}",
-            f"  micro-batches   {self.batches:>12,}   p50 {_seconds(self.batch_seconds_p50)}, "
-            f"p99 {_seconds(self.batch_seconds_p99)}",
-            f"  facts out       {self.facts:>12,}",
+            *([] if is_feed(self.stream) else self._of_batches()),
             f"  largest lag     {self.largest_lag:>12,}",
             f"  driver starts   {self.restarts:>12,}",
             f"  unhealthy for   {in_words(timedelta(seconds=self.unhealthy_seconds)):>12}   "
@@ -144,6 +143,13 @@ class ShiftReport:
         if self.log:
             found.append(f"  driver's log    {self.log}")
         return found
+
+    def _of_batches(self) -> list[str]:
+        return [
+            f"  micro-batches   {self.batches:>12,}   p50 {_seconds(self.batch_seconds_p50)}, "
+            f"p99 {_seconds(self.batch_seconds_p99)}",
+            f"  facts out       {self.facts:>12,}",
+        ]
 
 
 def report(

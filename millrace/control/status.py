@@ -13,6 +13,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from millrace.control.feed_report import FeedReport
 from millrace.control.layout import (
     ControlObject,
     UtcDatetime,
@@ -23,8 +24,8 @@ from millrace.control.layout import (
 )
 from millrace.store import NotFound, ObjectStore
 
-DriverState = Literal["starting", "running", "stopping", "stopped", "failed", "fenced"]
-ENDED: frozenset[str] = frozenset({"stopped", "failed", "fenced"})
+DriverState = Literal["starting", "running", "stopping", "stopped", "finished", "failed", "fenced"]
+ENDED: frozenset[str] = frozenset({"stopped", "finished", "failed", "fenced"})
 """States after which a driver writes no more."""
 
 Offsets = dict[str, dict[str, int]]
@@ -76,6 +77,9 @@ class DriverStatus(ControlObject):
     """The address of its Spark UI, when that is on."""
     error: str | None = None
     exit_code: int | None = None
+    feed: FeedReport | None = None
+    """Of a feed: how it stands with its source. Its `records` are messages that Kafka has taken, its `lag` those on
+    their way there, `rejected` what it could not read."""
 
     @property
     def worked_for(self) -> timedelta:

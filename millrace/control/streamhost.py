@@ -1,4 +1,4 @@
-"""The stream host: a supervisord of its own with one constant program per stream of the catalog.
+"""The stream host: a supervisord of its own with one constant program per stream and feed of the catalog.
 
 supervisord takes neither programs nor arguments over its RPC, so each program is `millrace host exec
 <stream>`, which asks the store what to run. Its RPC is the right to run commands as this user, so it
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from millrace.catalog import StreamSpec
 from millrace.control import exit_codes
+from millrace.control.supervised import FEED_PREFIX, Supervised, is_feed
 from millrace.settings import PROJECT_ROOT, Settings, SettingsError
 from millrace.shared_drivers import SharedDriver, shared_drivers
 
@@ -36,16 +37,18 @@ def config_file(home: Path) -> Path:
 
 
 def log_file(home: Path, stream: str) -> Path:
-    """What a driver prints: the first place to look when it does not start."""
-    return home / "logs" / f"stream-{stream}.log"
+    """What a driver or a feed prints: the first place to look when it does not start."""
+    return home / "logs" / (f"{stream}.log" if is_feed(stream) else f"stream-{stream}.log")
 
 
 def stream_dir(home: Path, stream: str) -> Path:
-    """A stream's own files on this host: its spec, its count of lives, its checkpoint."""
+    """A stream's or a feed's own files on this host: its spec, its count of lives, its checkpoint."""
+    if is_feed(stream):
+        return home / "feeds" / stream.removeprefix(FEED_PREFIX)
     return home / "streams" / stream
 
 
-def longest_stop(spec: StreamSpec) -> timedelta:
+def longest_stop(spec: Supervised) -> timedelta:
     """From the host's SIGTERM to its SIGKILL of the process group."""
     return timedelta(seconds=round(spec.stop_within.total_seconds()) + STOP_MARGIN)
 
@@ -55,8 +58,8 @@ def shared_program(driver: str) -> str:
     return f"shared-{driver}"
 
 
-def render_config(settings: Settings, streams: Iterable[StreamSpec]) -> str:
-    """The supervisord configuration of a stream host.
+def render_config(settings: Settings, streams: Iterable[Supervised]) -> str:
+    """The supervisord configuration of a stream host, with a program for each stream and feed.
 
     Raises SettingsError when the state directory's path is too long for a unix socket.
     """
@@ -68,11 +71,12 @@ def render_config(settings: Settings, streams: Iterable[StreamSpec]) -> str:
         )
     known = sorted(streams, key=lambda one: one.name)
     sections = [_host(home)] + [_program(home, spec) for spec in known]
-    sections += [_shared_program(home, driver) for driver in shared_drivers(known).values()]
+    drivers = shared_drivers(spec for spec in known if isinstance(spec, StreamSpec))
+    sections += [_shared_program(home, driver) for driver in drivers.values()]
     return "\n".join(sections)
 
 
-def write_config(settings: Settings, streams: Iterable[StreamSpec]) -> Path:
+def write_config(settings: Settings, streams: Iterable[Supervised]) -> Path:
     """Write the configuration and make the directories that it names; returns its path."""
     path = config_file(settings.home)
     text = render_config(settings, streams)
@@ -119,7 +123,7 @@ def _host(home: Path) -> str:
     )
 
 
-def _program(home: Path, spec: StreamSpec) -> str:
+def _program(home: Path, spec: Supervised) -> str:
     line = shlex.join([sys.executable, "-m", "millrace.commands.host", "exec", spec.name])
     return "\n".join(
         [

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from millrace.catalog import StreamSpec
 from millrace.control.desired import DesiredState, load_desired
 from millrace.control.epochs import newest_epoch
 from millrace.control.health import Health, Thresholds, assess
 from millrace.control.history import History, load_history
 from millrace.control.status import StatusObservation, observe_newest
+from millrace.control.supervised import spec_of, thresholds_for
 from millrace.store import ObjectStore
 from millrace.supervision import Rules
 
@@ -77,6 +77,6 @@ def thresholds_of(desired: DesiredState | None, rules: Rules | None = None) -> T
     if desired is None:
         return Thresholds()
     try:
-        return Thresholds.of(StreamSpec.model_validate(desired.config), rules)
+        return thresholds_for(spec_of(desired.config), rules)
     except ValueError:
         return Thresholds()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
-from millrace.catalog import Catalog, CatalogError, FeedSpec
+from millrace.catalog import Catalog, CatalogError, FeedSpec, load_catalog
+from millrace.control.supervised import Supervised, supervised
 from millrace.feeds.validate import validate_feed
 from millrace.settings import Settings
 
@@ -37,15 +39,32 @@ def feed_from_text(text: str, catalog: Catalog) -> FeedSpec:
             f"({', '.join(sorted(catalog.feeds))}) or gbfs:https://…/gbfs.json, several separated by commas"
         )
     urls = [url.strip().removeprefix("gbfs:") for url in rest.split(",") if url.strip()]
-    spec = FeedSpec(
+    spec = by_address(urls)
+    validate_feed(spec)
+    return spec
+
+
+def supervised_here(settings: Settings) -> dict[str, Supervised]:
+    """Every stream and feed that can be run here, by the name that control knows it by; also a feed that only
+    MILLRACE_FEED names. Raises CatalogError."""
+    catalog = load_catalog(settings.catalog_dir)
+    more = []
+    with suppress(
+        CatalogError
+    ):  # one that is not there any more must not keep the others from being looked at
+        more.append(default_feed(settings, catalog))
+    return supervised(catalog, more)
+
+
+def by_address(urls: Sequence[str] = ()) -> FeedSpec:
+    """The feed that needs no entry in the catalog."""
+    return FeedSpec(
         name="gbfs",
         kind="gbfs",
         topic=TOPIC,
         description="GBFS systems given by their addresses",
-        options={"systems": urls},
+        options={"systems": list(urls)},
     )
-    validate_feed(spec)
-    return spec
 
 
 def named_feed(name: str, catalog: Catalog) -> FeedSpec:

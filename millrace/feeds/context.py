@@ -13,6 +13,7 @@ from millrace.feeds.dead_letters import Repeats
 from millrace.feeds.model import Rejection
 from millrace.feeds.secrets import redact, redact_bytes
 from millrace.feeds.sink import KafkaSink
+from millrace.feeds.source_watch import SourceWatch
 from millrace.feeds.stop import Stop
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ class FeedContext:
     """Do what is due now, then end."""
     clock: Callable[[], float] = time.time
     repeats: Repeats = field(default_factory=Repeats)
+    watch: SourceWatch = field(default_factory=SourceWatch)
+    """Told what the source says; `Fetcher` and `Reconnect` do it for those who use them."""
 
     def now(self) -> int:
         """Whole epoch seconds UTC."""
@@ -51,6 +54,7 @@ class FeedContext:
             self.sink.dead_letter(rejection, system_id=system_id, fetched_at=fetched_at)
             kept = "kept in the dead letters"
         else:
+            self.watch.rejected(rejection.reason, rejection.detail)
             kept = f"the same as before, {times} times now"
         log.warning(
             "%s: %s: %s (%d bytes, %s); %s",

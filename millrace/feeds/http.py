@@ -22,6 +22,7 @@ from tenacity import (
 from millrace import __version__
 from millrace.feeds.model import Rejection
 from millrace.feeds.secrets import redact
+from millrace.feeds.source_watch import SourceWatch
 
 log = logging.getLogger(__name__)
 
@@ -84,14 +85,18 @@ def new_client() -> httpx.AsyncClient:
 class Fetcher:
     """GET with memory: sends a URL's last ETag and Last-Modified, and tries again what is worth it."""
 
-    def __init__(self, client: httpx.AsyncClient, backoff: Backoff) -> None:
+    def __init__(self, client: httpx.AsyncClient, backoff: Backoff, watch: SourceWatch | None = None) -> None:
         self._client = client
+        self._watch = watch or SourceWatch()
         self._backoff = backoff
         self._validators: dict[str, dict[str, str]] = {}
 
-    async def get(self, url: str, *, on_failure: Callable[[Transient, float], None]) -> Reply:
+    async def get(
+        self, url: str, *, on_failure: Callable[[Transient, float], None], source: str = ""
+    ) -> Reply:
         """The body, or that nothing changed. `on_failure(error, seconds until the next try)` is told of every
-        failure that is tried again. Raises FetchFailed for the others."""
+        failure that is tried again; `source` tells one of several that a feed asks from the others. Raises FetchFailed
+        for failures that are not tried again."""
         attempts = self._backoff.attempts
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(Transient),
@@ -101,7 +106,13 @@ class Fetcher:
             reraise=True,
         ):
             with attempt:
-                return await self._get_once(url)
+                try:
+                    reply = await self._get_once(url)
+                except FetchFailed as error:
+                    self._watch.failed(str(error), source)
+                    raise
+                self._watch.answered(source)
+                return reply
         raise AssertionError("tenacity either returns or raises")
 
     def forget(self, url: str) -> None:

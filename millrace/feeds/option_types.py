@@ -17,6 +17,11 @@ class FeedOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @property
+    def pace(self) -> float | None:
+        """A feed like this sends at least once in so many seconds; None: that depends on its source."""
+        return None
+
 
 def at_least(least: timedelta) -> AfterValidator:
     def check(value: timedelta) -> timedelta:
@@ -69,3 +74,7 @@ class MadeUpOptions(FeedOptions):
     """How much of the past an empty topic is given at once, at the same rate; the gap of a stop is not filled."""
     total: int | None = Field(default=None, ge=1)
     """The number of the last message; without end when left out."""
+
+    @property
+    def pace(self) -> float:
+        return 1 / self.rate

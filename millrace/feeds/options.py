@@ -31,6 +31,10 @@ class CityOptions(FeedOptions):
     keep_truth: Annotated[Duration, at_least(timedelta(days=1))] = timedelta(days=35)
     """How long the ground-truth files stay."""
 
+    @property
+    def pace(self) -> float:
+        return self.interval.total_seconds()
+
 
 class GbfsSystem(FeedOptions):
     """One GBFS system. `system_id` is taken from its system_information unless it is given here."""
@@ -52,6 +56,10 @@ class GbfsOptions(FeedOptions):
     """Never fetch more often than this; a system's own `ttl` may make it longer."""
     language: str = "en"
 
+    @property
+    def pace(self) -> float:
+        return self.interval.total_seconds()
+
 
 class SeoulOptions(FeedOptions):
     """`seoul`: the bikeList API. The key comes from the environment, SEOUL_API_KEY, and from nowhere else."""
@@ -59,6 +67,10 @@ class SeoulOptions(FeedOptions):
     system_id: SystemId = "seoul"
     url: HttpUrl = "http://openapi.seoul.go.kr:8088"
     interval: Interval = timedelta(seconds=60)
+
+    @property
+    def pace(self) -> float:
+        return self.interval.total_seconds()
 
 
 class ReplayOptions(FeedOptions):

@@ -5,22 +5,26 @@ from __future__ import annotations
 import random
 
 from millrace.feeds.http import Backoff
+from millrace.feeds.source_watch import SourceWatch
 
 
 class Reconnect:
     """Counts failures in a row."""
 
-    def __init__(self, backoff: Backoff) -> None:
+    def __init__(self, backoff: Backoff, watch: SourceWatch | None = None) -> None:
         self._backoff = backoff
+        self._watch = watch or SourceWatch()
         self.failures = 0
 
     def worked(self) -> None:
         self.failures = 0
+        self._watch.answered()
 
-    def failed(self) -> float:
+    def failed(self, problem: str = "") -> float:
         """Seconds until the next attempt: between half of the full wait and all of it, so that many clients of a server
         that was away do not come back at once."""
         self.failures += 1
+        self._watch.failed(problem)
         longest = min(self._backoff.longest, self._backoff.first * 2.0 ** min(self.failures - 1, 30))
         return random.uniform(longest / 2, longest)
 

@@ -18,6 +18,7 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from millrace.feeds.dead_letters import dead_letter
 from millrace.feeds.model import Rejection
+from millrace.feeds.source_watch import SourceWatch
 from millrace.feeds.stop import Stop
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class KafkaSink:
         dead_letter_topic: str = "dead_letters",
         max_dead_letter: int = 4_000_000,
         stop: Stop | None = None,
+        watch: SourceWatch | None = None,
     ) -> None:
         self._bootstrap = bootstrap
         self._feed = feed
@@ -57,6 +59,7 @@ class KafkaSink:
         self._dead_letter_topic = dead_letter_topic
         self._max_dead_letter = int(0.95 * max_dead_letter)  # a batch has some bytes of its own
         self._stop = stop or Stop()
+        self._watch = watch or SourceWatch()
         self._failures: list[str] = []
         self._last_complaint = float("-inf")
         self._stop_seen: float | None = None
@@ -105,10 +108,12 @@ class KafkaSink:
         """Hand over a message for the feed's topic. `on_stored` is called, from another thread, when Kafka has
         acknowledged it. Raises DeliveryError when an earlier one failed.
         """
+        self._watch.sent()
         self._produce(self._topic, key, value, headers, on_stored)
 
     def dead_letter(self, rejection: Rejection, *, system_id: str | None, fetched_at: int) -> None:
         """Hand over what could not be read. Raises DeliveryError when an earlier message failed."""
+        self._watch.rejected(rejection.reason, rejection.detail)
         value = dead_letter(self._feed, system_id, rejection, fetched_at, max_bytes=self._max_dead_letter)
         self._produce(self._dead_letter_topic, self._feed.encode("utf-8"), value)
 
@@ -139,7 +144,10 @@ class KafkaSink:
                 of = f" of {key.decode('utf-8', 'replace')!r}" if key is not None else ""
                 self._failures.append(f"topic {topic}, {len(value)} bytes{of}: {error.str()}")
                 log.error("Kafka at %s did not take a message: %s", self._bootstrap, self._failures[-1])
-            elif on_stored is not None:
+                return
+            if topic == self._topic:
+                self._watch.stored()
+            if on_stored is not None:
                 on_stored()
 
         while True:

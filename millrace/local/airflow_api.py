@@ -40,6 +40,10 @@ class AirflowApi:
         """Pause a DAG or let it run."""
         self._ask("PATCH", f"/api/v2/dags/{dag_id}?update_mask=is_paused", {"is_paused": paused})
 
+    def has_run(self, dag_id: str) -> bool:
+        """Whether there was ever a run of a DAG."""
+        return bool((self._ask("GET", f"/api/v2/dags/{dag_id}/dagRuns?limit=1") or {})["dag_runs"])
+
     def import_errors(self, since: datetime) -> list[str]:
         """Files of DAGs that could not be imported after `since` (older errors may be mended by now), each
         with the last line of its error."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import psutil
 
+from millrace.local import feeds
 from millrace.local.home import make_home, only_one
 from millrace.local.marker import end, roots
 from millrace.local.ports import answers
@@ -13,13 +14,15 @@ from millrace.local.supervisor import Supervisor
 from millrace.settings import Settings
 
 ORDER: tuple[tuple[str, tuple[str, ...], float], ...] = (
-    # Feeds hand over what they fetched; then drivers finish their micro-batches while Airflow stops beside
+    # Feeds have handed over what they fetched; then drivers finish their micro-batches while Airflow stops beside
     # them (left running, it would see the drivers go and start them again); the servers they need go last.
-    ("Feeds", ("feed",), 40),
     ("Streams and Airflow", ("airflow-triggerer", "airflow-scheduler", "streamhost", *AIRFLOW_PROGRAMS), 130),
     ("S3 server", ("s3",), 30),
     ("Kafka", ("kafka",), 45),
 )
+
+
+WATCHERS = ("airflow-triggerer", "airflow-scheduler")
 
 
 def down(settings: Settings, steps: Steps) -> None:
@@ -34,9 +37,11 @@ def stop_all(settings: Settings, steps: Steps) -> None:
     supervisor = Supervisor(settings.home)
     if supervisor.is_running():
         known = {state.name for state in supervisor.states()}
+        with steps.step("Stopping: Feeds"):
+            # Not waited for: only that Airflow does not start again what ends here.
+            supervisor.stop_programs([p for p in WATCHERS if p in known], 0)
+            feeds.end_all(settings)
         for title, programs, patience in ORDER:
-            if title == "Feeds":
-                programs = tuple(sorted(name for name in known if name.startswith(programs[0])))
             with steps.step(f"Stopping: {title}"):
                 supervisor.stop_programs([p for p in dict.fromkeys(programs) if p in known], patience)
         supervisor.shut_down()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from millrace.control.supervised import feed_name
 from millrace.local.errors import StackError
-from millrace.local.programs import AIRFLOW_PROGRAMS, FEED_PREFIX
+from millrace.local.feeds import trouble
+from millrace.local.programs import AIRFLOW_PROGRAMS
 from millrace.store import StoreError
 
 if TYPE_CHECKING:
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from millrace.local.stack import Stack
 
 COMPACTION = "compact_hourly"
+LOOK_AT_FEEDS = 2.0
+"""Seconds between looks at whether the feeds live."""
 
 
 def stopped_on_purpose(stack: Stack, stream: str, begun: datetime) -> str | None:
@@ -63,7 +68,13 @@ def wait_for_driver(stack: Stack, stream: str, begun: datetime) -> DriverStatus:
 
     counts = stack.catalog.streams[stream].dataset is not None
 
+    looked = 0.0
+
     def progress() -> bool:
+        nonlocal looked
+        if time.monotonic() - looked > LOOK_AT_FEEDS:
+            looked = time.monotonic()
+            _see_that_feeds_live(stack, begun)
         status = _newest(stack, stream, begun)
         if status is None or status.ended:
             return False
@@ -77,7 +88,7 @@ def wait_for_driver(stack: Stack, stream: str, begun: datetime) -> DriverStatus:
             progress,
             "streamhost",
             180,
-            watched=("streamhost", *stack.feed_programs(), *AIRFLOW_PROGRAMS),
+            watched=("streamhost", *AIRFLOW_PROGRAMS),
             what=f"Airflow to deploy {stream} (it is {page})",
         )
     except TimedOut:
@@ -86,7 +97,7 @@ def wait_for_driver(stack: Stack, stream: str, begun: datetime) -> DriverStatus:
             raise
         why = f": {status.error}" if status.error else ""
         feed = stack.catalog.streams[stream].feed
-        source = f"{FEED_PREFIX}{feed}" if feed else "feed"
+        source = feed_name(feed) if feed else stack.feeds.chosen
         culprit = source if status.state == "running" else stream
         raise StackError(
             f"{stream} is {status.state}{why}, and has counted nothing in {status.records} messages"
@@ -95,6 +106,16 @@ def wait_for_driver(stack: Stack, stream: str, begun: datetime) -> DriverStatus:
     status = _newest(stack, stream, begun)
     assert status is not None
     return status
+
+
+def _see_that_feeds_live(stack: Stack, begun: datetime) -> None:
+    """Raises StackError naming the first wanted feed that has ended for good."""
+    try:
+        problem = trouble(stack.store, stack.feeds, begun)
+    except StoreError:
+        return
+    if problem is not None:
+        raise StackError(f"a feed does not run: {problem}")
 
 
 def wait_until_caught_up(stack: Stack, streams: Sequence[str], begun: datetime, patience: float) -> bool:

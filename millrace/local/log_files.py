@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from millrace.control.supervised import feed_name
+from millrace.feeds.choice import DEFAULT
+from millrace.local.choices import FEED, read_choices
 from millrace.local.errors import StackError
 from millrace.local.programs import log_dir
 
@@ -18,8 +21,13 @@ def log_names(home: Path) -> list[str]:
 
 
 def log_path(home: Path, name: str) -> Path:
-    """The log of a program, or of a stream by its own name. Raises StackError naming those there are."""
-    for stem in (name, f"stream-{name}"):
+    """The log of a program, or of a stream or a feed by its own name; `feed` is the one that FEED names.
+
+    Raises StackError naming those there are.
+    """
+    if name == "feed":
+        name = feed_name(read_choices(home).get(FEED, DEFAULT).partition(":")[0])
+    for stem in (name, f"stream-{name}", feed_name(name)):
         if (path := log_dir(home) / f"{stem}.log").is_file() and "/" not in name:
             return path
     there = ", ".join(log_names(home)) or "none yet: `millrace up` comes first"

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from millrace.catalog import CatalogError, load_catalog
-from millrace.local.programs import FEED_PREFIX
 from millrace.local.supervisor import ProgramState, Supervisor
 from millrace.settings import Settings, SettingsError
 from millrace.store import StoreError, open_store
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.table import Table
 
+NO_PROBLEM_YET = frozenset({"starting", "stopping", "stopped", "fenced"})
+"""On its way somewhere, or about to be started."""
 PORTS = {"kafka": "kafka", "s3": "s3", "airflow-api-server": "airflow"}
 
 
@@ -48,6 +50,19 @@ class StreamLine:
 
 
 @dataclass(frozen=True)
+class FeedLine:
+    """A feed that is or was deployed. `problem`: why it does not bring what it should."""
+
+    name: str
+    state: str
+    heartbeat_at: datetime | None
+    messages: int
+    unreadable: int
+    last_sent_at: datetime | None
+    problem: str | None
+
+
+@dataclass(frozen=True)
 class Overview:
     """`store_error`: why there is nothing to say about the streams."""
 
@@ -55,6 +70,7 @@ class Overview:
     processes: list[ProcessLine]
     streams: list[StreamLine]
     store_error: str | None
+    feeds: list[FeedLine] = field(default_factory=list)
 
     @property
     def memory(self) -> int:
@@ -62,10 +78,11 @@ class Overview:
 
     @property
     def healthy(self) -> bool:
-        """Whether everything runs that should; the feed of a stream that nobody asked for is stopped rightly."""
-        return self.running and all(
-            line.state == "RUNNING" or (line.state == "STOPPED" and line.name.startswith(FEED_PREFIX))
-            for line in self.processes
+        """Whether everything runs that should, and every feed that should brings something."""
+        return (
+            self.running
+            and all(line.state == "RUNNING" for line in self.processes)
+            and not any(line.problem for line in self.feeds)
         )
 
 
@@ -81,7 +98,7 @@ def look(settings: Settings) -> Overview:
         started = datetime.fromtimestamp(psutil.Process(own).create_time(), UTC)
         processes.append(ProcessLine("supervisor", "RUNNING", started, _memory(own, False), None, own, ""))
     try:
-        return Overview(True, processes, _streams(settings), None)
+        return Overview(True, processes, _streams(settings), None, _feeds(settings))
     except (StoreError, SettingsError, CatalogError) as error:
         return Overview(True, processes, [], str(error))
 
@@ -98,6 +115,7 @@ def as_json(overview: Overview) -> dict[str, Any]:
         "memory": overview.memory,
         "processes": [{k: plain(v) for k, v in vars(line).items()} for line in overview.processes],
         "streams": [{k: plain(v) for k, v in vars(line).items()} for line in overview.streams],
+        "feeds": [{k: plain(v) for k, v in vars(line).items()} for line in overview.feeds],
         "store_error": overview.store_error,
     }
 
@@ -146,7 +164,32 @@ def tables(overview: Overview, now: datetime) -> list[RenderableType]:
         found.append(f"[red]nothing is known about the streams:[/red] {overview.store_error}")
     elif overview.streams:
         found.append(streams)
+    if overview.feeds:
+        found.append(_table_of_feeds(overview.feeds, now))
     return found
+
+
+def _table_of_feeds(feeds: list[FeedLine], now: datetime) -> Table:
+    from rich.table import Table
+
+    table = Table("feed", "health", "heartbeat")
+    for title in ("messages", "unreadable", "last sent"):
+        table.add_column(title, justify="right")
+    with_problems = any(feed.problem for feed in feeds)
+    if with_problems:
+        table.add_column("problem")
+    for feed in feeds:
+        colour = {"running": "green", "idle": "green", "finished": "green"}.get(feed.state, "yellow")
+        table.add_row(
+            feed.name,
+            f"[{'red' if feed.problem else colour}]{feed.state}[/]",
+            ago(feed.heartbeat_at, now),
+            f"{feed.messages:,}",
+            f"{feed.unreadable:,}",
+            ago(feed.last_sent_at, now),
+            *([feed.problem or ""] if with_problems else []),
+        )
+    return table
 
 
 def _waiting(stream: StreamLine) -> str:
@@ -218,4 +261,31 @@ def _streams(settings: Settings) -> list[StreamLine]:
                     status.error,
                 )
             )
+    return lines
+
+
+def _feeds(settings: Settings) -> list[FeedLine]:
+    from millrace.control.supervised import is_feed
+    from millrace.control.view import read_view
+    from millrace.feeds.choice import supervised_here
+
+    store = open_store(settings)
+    lines = []
+    for name in filter(is_feed, supervised_here(settings)):
+        view = read_view(store, name, datetime.now(UTC))
+        if view.desired is None:
+            continue
+        health, status = view.health, view.status.status if view.status else None
+        report = status.feed if status else None
+        lines.append(
+            FeedLine(
+                name,
+                health.state,
+                status.heartbeat_at if status else None,
+                status.records if status else 0,
+                sum(status.rejected.values()) if status else 0,
+                report.last_sent_at if report else None,
+                health.reason if not health.healthy and health.state not in NO_PROBLEM_YET else None,
+            )
+        )
     return lines

@@ -19,17 +19,14 @@ LONGEST_SOCKET_PATH = 90
 
 @dataclass(frozen=True)
 class Program:
-    """One supervised program. `stop_within`: seconds from SIGTERM to SIGKILL of its whole process group.
-
-    `ends_with`: exit codes after which it is left alone; without them it is always started again.
-    """
+    """One supervised program, always started again. `stop_within`: seconds from SIGTERM to SIGKILL of its whole
+    process group."""
 
     name: str
     command: Sequence[str]
     stop_within: int = 15
     port: int | None = None
     what: str = ""
-    ends_with: tuple[int, ...] = ()
 
 
 NAMES = (
@@ -40,18 +37,14 @@ NAMES = (
     "airflow-dag-processor",
     "airflow-triggerer",
     "streamhost",
-    "feed",
 )
 """In the order in which they start."""
-
-FEED_PREFIX = "feed-"
-"""What the programs of the other streams' feeds are called: feed-orders, for one."""
 
 AIRFLOW_PROGRAMS = tuple(name for name in NAMES if name.startswith("airflow-"))
 
 
 def order_of(program: str) -> tuple[int, str]:
-    """Sorts programs as they start: the feeds last, by name."""
+    """Sorts programs as they start."""
     return NAMES.index(program) if program in NAMES else len(NAMES), program
 
 
@@ -59,9 +52,8 @@ def stack_programs(
     settings: Settings,
     kafka_command: Sequence[str],
     s3_command: Sequence[str],
-    feeds: Sequence[str] = (),
 ) -> list[Program]:
-    """Every program of the stack, in the order in which they start. `feeds`: of the other streams."""
+    """Every program of the stack, in the order in which they start."""
     python = sys.executable
     ports = settings.ports
 
@@ -93,24 +85,7 @@ def stack_programs(
             "streamhost",
             [python, "-m", "millrace.commands.host", "run"],
             stop_within=100,  # longer than a driver's own time to finish its micro-batch
-            what="Spark drivers",
-        ),
-        Program(
-            "feed",
-            [python, "-m", "millrace", "feed", "run", "default"],
-            stop_within=30,
-            what="records to Kafka",
-            ends_with=(0, 2),  # a replay that is over, and a configuration that a person must mend
-        ),
-        *(
-            Program(
-                f"{FEED_PREFIX}{name}",
-                [python, "-m", "millrace", "feed", "run", name],
-                stop_within=30,
-                what="records to Kafka",
-                ends_with=(0, 2),
-            )
-            for name in feeds
+            what="Spark drivers and feeds",
         ),
     ]
 
@@ -179,11 +154,7 @@ def render_config(home: Path, programs: Sequence[Program]) -> str:
             f"[program:{program.name}]",
             f"command={_value(shlex.join(program.command))}",
             "autostart=false",
-            *(
-                ["autorestart=unexpected", f"exitcodes={','.join(map(str, program.ends_with))}"]
-                if program.ends_with
-                else ["autorestart=true"]
-            ),
+            "autorestart=true",
             "startsecs=3",
             "startretries=3",
             "stopsignal=TERM",

@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 
 from millrace.catalog import Catalog, CatalogError, load_catalog
+from millrace.feeds.choice import DEFAULT
+from millrace.local import feeds
 from millrace.local.airflow_api import AirflowApi
 from millrace.local.airflow_config import write_password_file
 from millrace.local.airflow_database import ensure_database
@@ -19,7 +21,6 @@ from millrace.local.java import Java
 from millrace.local.kafka import KafkaServer
 from millrace.local.programs import (
     AIRFLOW_PROGRAMS,
-    FEED_PREFIX,
     Program,
     config_file,
     log_dir,
@@ -56,6 +57,8 @@ class Stack:
     cancelled: threading.Event
     streams: tuple[str, ...] = ()
     """Those that it runs by itself."""
+    feed: str = DEFAULT
+    """As FEED has it."""
 
     @property
     def home(self) -> Path:
@@ -90,13 +93,15 @@ class Stack:
         return stack_environment(self.settings, self.secrets, self.java)
 
     def programs(self) -> list[Program]:
-        feeds = sorted({spec.feed for spec in self.catalog.streams.values() if spec.feed})
-        return stack_programs(self.settings, self.kafka.command(), self.s3.command(), feeds)
+        return stack_programs(self.settings, self.kafka.command(), self.s3.command())
 
-    def feed_programs(self) -> list[str]:
-        """The feeds of the chosen streams, by program."""
-        feeds = {self.catalog.streams[name].feed for name in self.streams}
-        return ["feed", *sorted(f"{FEED_PREFIX}{feed}" for feed in feeds if feed)]
+    @cached_property
+    def feeds(self) -> feeds.Feeds:
+        """Those that can run, and those that should. Raises StackError."""
+        try:
+            return feeds.Feeds.of(self.catalog, self.feed, self.streams)
+        except CatalogError as error:
+            raise StackError(str(error)) from None
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -131,6 +136,15 @@ class Stack:
         self.supervisor.start_program("s3")
         self.wait_for(self.s3.is_ready, "s3", 60)
         self.store.ensure_bucket()
+
+    def start_stream_host(self) -> None:
+        """The stream host, taking orders; the streams begin when Airflow orders it."""
+        self.supervisor.start_program("streamhost")
+        self.wait_for(lambda: feeds.answers(self.settings), "streamhost", 60)
+
+    def start_feeds(self, *, asked: bool) -> list[str]:
+        """The feeds that should run; returns those that did not yet. `asked`: see `feeds.steps_towards`."""
+        return feeds.bring_about(self.settings, self.store, self.feeds, asked=asked)
 
     def migrate_airflow(self) -> bool:
         """Airflow's database as its version needs it; True when there was something to do."""

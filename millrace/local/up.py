@@ -7,12 +7,13 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import FrameType
 
 from millrace.catalog import CatalogError, load_catalog
+from millrace.control.supervised import dag_of
 from millrace.feeds.choice import feed_from_text
 from millrace.local import checks, first_hours
 from millrace.local.choices import FEED, STREAMS, choose, keep_choices, read_choices
@@ -63,10 +64,11 @@ def up(
             access_key=secrets["AWS_ACCESS_KEY_ID"],
             secret_key=secrets["AWS_SECRET_ACCESS_KEY"],
         )
-        stack = Stack(settings, secrets, java, threading.Event(), tuple(names))
+        stack = Stack(settings, secrets, java, threading.Event(), tuple(names), chosen[FEED])
+        asked = bool(feed) or kept.get(FEED, chosen[FEED]) != chosen[FEED]
         if running:
             keep_choices(home, chosen)
-            _mend(stack, steps, new_feed=kept.get(FEED) != chosen[FEED])
+            _mend(stack, steps, asked=asked)
             return stack
         sweep(settings, steps)
         checks.check_memory()
@@ -78,8 +80,8 @@ def up(
         keep_choices(home, chosen)
         begun = datetime.now(UTC)
         try:
-            _start(stack, steps)
-            _first_data(stack, steps, begun)
+            _start(stack, steps, asked=asked)
+            _first_data(stack, steps, begun, asked=asked)
         except NoData:
             raise
         except BaseException:
@@ -100,20 +102,20 @@ def _check_choices(chosen: Mapping[str, str]) -> list[str]:
         raise StackError(str(error)) from None
 
 
-def _start(stack: Stack, steps: Steps) -> None:
+def _start(stack: Stack, steps: Steps, *, asked: bool) -> None:
     with steps.step("Configuration and supervisor"):
         stack.configure()
 
-    def kafka_and_feed() -> None:
+    def kafka() -> None:
         with steps.step("Kafka"):
             stack.start_kafka()
-        for program in stack.feed_programs():
-            stack.supervisor.start_program(program)
 
     def s3_and_streamhost() -> None:
         with steps.step("S3 server"):
             stack.start_s3()
-        stack.supervisor.start_program("streamhost")
+        with steps.step("Feeds") as note:  # those that are quicker than Kafka wait for it
+            stack.start_stream_host()
+            note(", ".join(stack.start_feeds(asked=asked)) or "none")
 
     def airflow() -> None:
         with steps.step("Airflow's database") as note:
@@ -124,7 +126,7 @@ def _start(stack: Stack, steps: Steps) -> None:
             stack.start_airflow()
 
     with ThreadPoolExecutor(3) as pool:
-        parts = [pool.submit(part) for part in (airflow, kafka_and_feed, s3_and_streamhost)]
+        parts = [pool.submit(part) for part in (airflow, kafka, s3_and_streamhost)]
         try:
             wait(parts, return_when=FIRST_EXCEPTION)
         finally:
@@ -135,18 +137,13 @@ def _start(stack: Stack, steps: Steps) -> None:
         part.result()  # the reason comes before those that only stopped because of it
 
 
-def _mend(stack: Stack, steps: Steps, *, new_feed: bool) -> None:
+def _mend(stack: Stack, steps: Steps, *, asked: bool) -> None:
     """The supervisor runs already: start what is not running, and see that all of it answers."""
     begun = datetime.now(UTC)
     supervisor = stack.supervisor
-    if new_feed:
-        with steps.step("Stopping: Feed"):
-            supervisor.stop_programs(["feed"], 40)
-    wanted = [*(name for name in NAMES if name != "feed"), *stack.feed_programs()]
     states = {state.name: state.state for state in supervisor.states()}
-    stopped = [name for name in wanted if states.get(name) != "RUNNING"]
+    stopped = [name for name in NAMES if states.get(name) != "RUNNING"]
     with steps.step("The stack is running") as note:
-        note(f"starting {', '.join(stopped)}" if stopped else "nothing to start")
         for title, program, start in (
             ("kafka", "kafka", stack.start_kafka),
             ("s3", "s3", stack.start_s3),
@@ -157,19 +154,27 @@ def _mend(stack: Stack, steps: Steps, *, new_feed: bool) -> None:
         if set(AIRFLOW_PROGRAMS) & set(stopped):
             stack.migrate_airflow()
         stack.start_airflow()
-        for program in ("streamhost", *stack.feed_programs()):
-            supervisor.start_program(program)
-    if {name for name in stopped if not name.startswith("feed")}:
-        _first_data(stack, steps, begun)
+        stack.start_stream_host()
+        started = [*stopped, *stack.start_feeds(asked=asked)]
+        note(f"starting {', '.join(started)}" if started else "nothing to start")
+    if stopped:
+        _first_data(stack, steps, begun, asked=asked)
     else:
         _unpause(stack, begun)
+        _supervise_feeds(stack, asked=asked)
 
 
-def _first_data(stack: Stack, steps: Steps, begun: datetime) -> None:
+def _first_data(stack: Stack, steps: Steps, begun: datetime, *, asked: bool) -> None:
     """See that data flows. Raises NoData."""
     try:
         _unpause(stack, begun)
-        _see_data_flow(stack, steps, begun)
+        try:
+            _see_data_flow(stack, steps, begun)
+        except StackError:
+            with suppress(StackError):
+                _supervise_feeds(stack, asked=asked)
+            raise
+        _supervise_feeds(stack, asked=asked)
     except StackError as error:
         raise NoData(f"{error}. Everything else runs: have a look, or stop it with `millrace down`") from None
 
@@ -181,6 +186,17 @@ def _unpause(stack: Stack, begun: datetime) -> None:
             dag = first_hours.wait_for_dag(stack, f"stream__{name}", begun)
             if dag["is_paused"]:
                 stack.api.pause(f"stream__{name}", paused=False)
+
+
+def _supervise_feeds(stack: Stack, *, asked: bool) -> None:
+    """Let the DAGs of the feeds run that never have: they come last, since the feeds run already, and at the first
+    start Airflow has enough to do. Otherwise a person's pause is respected."""
+    for name in stack.feeds.wanted:
+        dag = stack.api.dag(dag_of(name))
+        if dag is None or not dag["is_paused"]:
+            continue
+        if not stack.api.has_run(dag_of(name)) or (asked and name == stack.feeds.chosen):
+            stack.api.pause(dag_of(name), paused=False)
 
 
 def _see_data_flow(stack: Stack, steps: Steps, begun: datetime) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from millrace.catalog import DatasetSpec, StreamSpec
+from millrace.catalog import DatasetSpec
+from millrace.control.supervised import Supervised
 from millrace.store import ObjectInfo
 
 
@@ -55,9 +56,9 @@ class StateFound:
 
 @dataclass(frozen=True)
 class StreamFound:
-    """What there is of one stream."""
+    """What there is of one stream, or of a feed, which has statuses and orders only."""
 
-    stream: StreamSpec
+    stream: Supervised
     state: tuple[StateFound, ...] = ()
     present_generation: int | None = None
     """The newest that has committed any state; a checkpoint that is opened goes on from it."""

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from millrace.catalog import DatasetSpec, StreamSpec
 from millrace.control.layout import number_of, orders_prefix, status_prefix
+from millrace.control.supervised import SupervisedFeed
 from millrace.publish.codec import FormatError
 from millrace.publish.expire import Horizon
 from millrace.publish.layout import (
@@ -102,6 +103,15 @@ def look_at_stream(store: ObjectStore, stream: StreamSpec) -> StreamFound:
         _numbered(store, status_prefix(stream.name)),
         tuple(store.list_objects(f"rejected/{stream.name}/")),
         _numbered(store, orders_prefix(stream.name)),
+    )
+
+
+def look_at_feed(store: ObjectStore, feed: SupervisedFeed) -> StreamFound:
+    """What there is of a feed: what its lives said, and what was ordered."""
+    return StreamFound(
+        feed,
+        statuses=_numbered(store, status_prefix(feed.name)),
+        orders=_numbered(store, orders_prefix(feed.name)),
     )
 
 

@@ -9,9 +9,11 @@ from datetime import datetime
 from typing import Any
 
 from millrace.catalog import Catalog
+from millrace.control.supervised import SupervisedFeed, supervised
+from millrace.feeds.choice import by_address
 from millrace.publish.codec import FormatError
 from millrace.publish.expire import advance_horizon, expire_hour
-from millrace.retention.look import look_at_dataset, look_at_stream, store_time
+from millrace.retention.look import look_at_dataset, look_at_feed, look_at_stream, store_time
 from millrace.retention.plan import Plan, Removal, plan
 from millrace.store import ObjectStore, StoreError
 
@@ -63,6 +65,8 @@ def prune(
         return Report((), (), (), dry_run)
     looks = [look_at_dataset(store, dataset, now) for dataset in catalog.datasets.values()]
     streams = [look_at_stream(store, stream) for stream in catalog.streams.values()]
+    feeds = supervised(catalog, [by_address()]).values()
+    streams += [look_at_feed(store, feed) for feed in feeds if isinstance(feed, SupervisedFeed)]
     todo = plan([found for found, _ in looks], streams, now, atomic=store.if_match_is_atomic)
     problems = [problem for _, found in looks for problem in found]
     if not dry_run:

@@ -29,13 +29,15 @@ def who_triggered(context: Context) -> str:
 
 def carry_out_order(context: Context) -> dict[str, str]:
     """Give the order of the form and see it through; fails with the reason when it was refused or did not work."""
-    from millrace.catalog import CatalogError, load_catalog
+    from millrace.catalog import CatalogError
     from millrace.control.follow import follow
     from millrace.control.layout import ControlObjectError
     from millrace.control.order import OrderRefused, give_order, what_is_next
     from millrace.control.reconcile import Reconciler
     from millrace.control.streamhost import log_file
+    from millrace.control.supervised import dag_of
     from millrace.control.view import read_view
+    from millrace.feeds.choice import supervised_here
     from millrace.settings import SettingsError
     from millrace.store import StoreError
 
@@ -49,7 +51,7 @@ def carry_out_order(context: Context) -> dict[str, str]:
     who = who_triggered(context)
     try:
         settings = access.current_settings()
-        store, streams = access.store_of(settings), load_catalog(settings.catalog_dir).streams
+        store, streams = access.store_of(settings), supervised_here(settings)
         given = give_order(
             store,
             streams,
@@ -75,14 +77,14 @@ def carry_out_order(context: Context) -> dict[str, str]:
         ) from None
     log.info("%s", arrival.says)
     log.info(
-        "to look at: the DAG stream__%s, `millrace stream status %s`, what it prints: %s",
-        stream,
+        "to look at: the DAG %s, `millrace stream status %s`, what it prints: %s",
+        dag_of(stream),
         stream,
         path,
     )
     if arrival.kind in ("failed", "late"):
         raise AirflowFailException(
             f"{action} of {stream} was ordered (revision {revision}) and stays in force, but {arrival.says}. "
-            f"The DAG stream__{stream} goes on with it, if it is not paused"
+            f"The DAG {dag_of(stream)} goes on with it, if it is not paused"
         )
     return {"stream": stream, "action": action, "revision": str(revision), "who": who, "says": arrival.says}

@@ -67,7 +67,8 @@ def send(stream: str, alert: Alert, connection: str, details: str) -> str | None
         # failed are not ours.
         notifier.notify({})
     except AirflowNotFoundException:
-        return f"there is no Airflow connection {connection!r} (catalog/streams.yaml: {stream}.alerts.connection)"
+        entry = stream.removeprefix("feed-")
+        return f"there is no Airflow connection {connection!r} (in the catalog: {entry}.alerts.connection)"
     except NotSent as problem:
         return str(problem)
     except Exception as error:

@@ -15,10 +15,10 @@ from millrace_airflow.trigger import StreamTrigger
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from millrace.catalog import StreamSpec
     from millrace.control.history import Alert
     from millrace.control.reconcile import Turn
     from millrace.control.shift import Shift, ShiftReport
+    from millrace.control.supervised import Supervised
 
 AFTER_AN_ERROR = timedelta(seconds=60)
 MOST_LIVES_COUNTED = 50
@@ -35,7 +35,7 @@ class SuperviseStreamOperator(BaseOperator):
 
     ui_color = "#d8ecf3"
 
-    def __init__(self, *, spec: StreamSpec, **kwargs: Any) -> None:
+    def __init__(self, *, spec: Supervised, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.spec = spec
 
@@ -164,9 +164,11 @@ class SuperviseStreamOperator(BaseOperator):
             self.log.warning("%s: whether the alert was sent is not in its history: %s", name, error)
 
     def _where_to_look(self, turn: Turn) -> str:
+        from millrace.control.supervised import dag_of
+
         ui = turn.view.status.status.spark_ui if turn.view.status else None
         return (
-            f"To look at: the DAG stream__{self.spec.name}, `millrace stream status {self.spec.name}`"
+            f"To look at: the DAG {dag_of(self.spec.name)}, `millrace stream status {self.spec.name}`"
             f"{f', its Spark UI {ui}' if ui else ''}; what each state means: docs/supervision.md"
         )
 

@@ -19,10 +19,14 @@ def dags(dagbag):
     return dagbag.dags
 
 
-def test_each_stream_of_the_catalog_has_its_dag_and_nothing_else_is_there(dags):
-    streams = load_catalog(PROJECT_ROOT / "catalog").streams
+def test_each_stream_and_feed_of_the_catalog_has_its_dag_and_nothing_else_is_there(dags):
+    catalog = load_catalog(PROJECT_ROOT / "catalog")
     ours = {"compact_hourly", "quality_daily", "review_quarantine", "maintenance", "stream_control"}
-    assert set(dags) == {*ours, *(f"stream__{name}" for name in streams)}
+    assert set(dags) == {
+        *ours,
+        *(f"stream__{name}" for name in catalog.streams),
+        *(f"feed__{name}" for name in catalog.feeds),
+    }
 
 
 def test_every_dag_says_what_it_does_and_what_to_do_when_it_is_red(dags):

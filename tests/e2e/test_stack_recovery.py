@@ -18,9 +18,12 @@ import psutil
 import pytest
 
 from millrace.catalog import load_catalog
+from millrace.control.status import newest_status
+from millrace.control.supervised import dag_of
 from millrace.local.credentials import ensure_secrets
+from millrace.local.feeds import Feeds
 from millrace.local.marker import processes_of
-from millrace.local.programs import FEED_PREFIX, NAMES
+from millrace.local.programs import NAMES
 from millrace.local.supervisor import Supervisor
 from millrace.settings import PROJECT_ROOT
 from tests.conftest import wait_until
@@ -35,14 +38,19 @@ CATALOG = load_catalog(PROJECT_ROOT / "catalog")
 def test_everything_runs_within_its_memory_and_says_so(platform: Platform) -> None:
     answer = platform.millrace("status", "--json")
     found = json.loads(answer.stdout)
-    feeds = sorted({f"{FEED_PREFIX}{spec.feed}" for spec in CATALOG.streams.values() if spec.feed})
-    assert [line["name"] for line in found["processes"]] == [*NAMES, *feeds, "supervisor"]
+    assert [line["name"] for line in found["processes"]] == [*NAMES, "supervisor"]
     assert found["healthy"], answer.stdout
     assert found["memory"] < MEMORY_LIMIT
     streams = {stream["name"]: stream for stream in found["streams"]}
     for name in CATALOG.started(""):
         assert streams[name]["state"] == "running", name
         assert streams[name]["facts"] > 0, name
+    feeds = {feed["name"]: feed for feed in found["feeds"]}
+    wanted = Feeds.of(CATALOG, "city", CATALOG.started("")).wanted
+    assert set(feeds) == set(wanted)
+    for name in wanted:
+        assert feeds[name]["state"] == "running", feeds[name]
+        assert feeds[name]["messages"] > 0, name
 
 
 def test_nothing_listens_but_on_this_machine(platform: Platform) -> None:
@@ -103,6 +111,26 @@ def test_the_ports_of_another_stack_are_named_with_a_way_out(platform: Platform)
         assert "make up PORT_BASE=" in answer.stdout
         assert "Traceback" not in answer.stdout
         assert processes_of(Path(home)) == []
+
+
+def test_a_killed_feed_comes_back_and_airflow_watches_it(platform: Platform) -> None:
+    before = newest_status(platform.store, "feed-city")
+    assert before is not None
+    os.kill(before.pid, signal.SIGKILL)
+
+    def is_back() -> bool:
+        now = newest_status(platform.store, "feed-city")
+        return now is not None and now.driver_epoch > before.driver_epoch and now.state == "running"
+
+    wait_until(is_back, 60, "the feed to come back", every=0.5)
+    for name in Feeds.of(CATALOG, "city", CATALOG.started("")).wanted:
+        dag = platform.api.dag(dag_of(name))
+        assert dag is not None
+        assert not dag["is_paused"], name
+    unused = platform.api.dag("feed__bluesky")
+    assert unused is not None
+    assert unused["is_paused"]
+    assert "feed epoch 2" in platform.millrace("logs", "feed").stdout
 
 
 def test_a_killed_program_comes_back(platform: Platform) -> None:

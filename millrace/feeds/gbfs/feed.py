@@ -36,7 +36,7 @@ def run(context: FeedContext, options: GbfsOptions, backoff: Backoff | None = No
 async def _run(context: FeedContext, options: GbfsOptions, backoff: Backoff) -> None:
     taken: dict[str, str] = {}
     async with new_client() as client:
-        fetcher = Fetcher(client, backoff)
+        fetcher = Fetcher(client, backoff, context.watch)
         pollers = [_SystemPoller(context, options, system, fetcher, taken) for system in options.systems]
         await run_until_stopped(context.stop, [poller.run() for poller in pollers])
     if context.once and not all(poller.sent for poller in pollers):
@@ -62,6 +62,7 @@ class _SystemPoller:
         self._taken = taken
         self._interval = options.interval.total_seconds()
         self._system_id = system.system_id
+        self._source = place(system.url)
         self._status_url: str | None = None
         self._discovered = 0.0
         self._recent: deque[int] = deque(maxlen=16)
@@ -126,7 +127,7 @@ class _SystemPoller:
         self._system_id = system_id
 
     async def _poll(self, url: str) -> float:
-        reply = await self._fetcher.get(url, on_failure=self._on_failure)
+        reply = await self._fetcher.get(url, on_failure=self._on_failure, source=self._source)
         now = self._context.now()
         if reply.body is None:
             self._tell_if_stale(now)
@@ -172,6 +173,7 @@ class _SystemPoller:
             self._context.repeats.forget(self.label)
 
     def _tell_if_stale(self, now: int) -> None:
+        self._context.watch.nothing_new()
         newest = max(self._recent, default=0)
         if newest and now - max(newest, self._told_stale) > _STALE:
             self._told_stale = now
@@ -180,7 +182,7 @@ class _SystemPoller:
     async def _read(self, url: str, parse: Callable[[bytes], Value]) -> Value:
         """Fetch and parse one of the small files. Raises FetchFailed for what cannot be read."""
         self._fetcher.forget(url)
-        reply = await self._fetcher.get(url, on_failure=self._on_failure)
+        reply = await self._fetcher.get(url, on_failure=self._on_failure, source=self._source)
         body = reply.body or b""
         try:
             return parse(body)

@@ -40,7 +40,7 @@ def run(context: FeedContext, options: JetstreamOptions, backoff: Backoff | None
     recent = recent_posts(context, options.rewind.total_seconds() + _REMEMBER_BACK)
     if recent.time_us:
         log.info("%s: the newest post in Kafka is of %s", context.name, shown(recent.time_us // 1_000_000))
-    reader = _Reader(context, options, recent, Reconnect(backoff))
+    reader = _Reader(context, options, recent, Reconnect(backoff, context.watch))
     asyncio.run(run_until_stopped(context.stop, [reader.run()]))
 
 
@@ -67,7 +67,7 @@ class _Reader:
             if self._done:
                 return
             number += 1
-            wait = self._again.failed()
+            wait = self._again.failed(f"{self._label}: {problem}")
             if self._again.given_up:
                 raise FetchFailed(f"no post came from {self._label}: {problem}")
             log.warning("%s: %s; asks the next server in %.1f s", self._label, problem, wait)

@@ -26,3 +26,7 @@ class OrdersReplayOptions(FeedOptions):
     """`now` moves all times so that the newest is at the start of the replay."""
     again: bool = False
     """Begin with the first line although the topic holds lines of this file already."""
+
+    @property
+    def pace(self) -> float | None:
+        return None if self.fast else 1 / self.rate

@@ -56,7 +56,7 @@ def run(
 
 async def _run(context: FeedContext, options: SeoulOptions, key: str, backoff: Backoff) -> None:
     async with new_client() as client:
-        poller = _Poller(context, options, key, Fetcher(client, backoff))
+        poller = _Poller(context, options, key, Fetcher(client, backoff, context.watch))
         await run_until_stopped(context.stop, [poller.run()])
     if context.once and not poller.sent:
         raise FetchFailed("no poll came from Seoul; the lines above say why")

@@ -35,7 +35,7 @@ def run(context: FeedContext, options: SocketOptions, backoff: Backoff | None = 
     """
     backoff = backoff or Backoff(first=1.0, longest=30.0, attempts=_ONCE_ATTEMPTS if context.once else None)
     bridge = _Bridge(context, options)
-    again = Reconnect(backoff)
+    again = Reconnect(backoff, context.watch)
     while not context.stop.is_set:
         try:
             with socket.create_connection(parse_address(options.address), _CONNECT_WITHIN) as connection:
@@ -49,7 +49,7 @@ def run(context: FeedContext, options: SocketOptions, backoff: Backoff | None = 
             problem = error.strerror or str(error)
         if context.stop.is_set:
             return
-        wait = again.failed()
+        wait = again.failed(f"{options.address}: {problem}")
         if again.given_up:
             raise FetchFailed(f"{options.address}: {problem}; is `nc -lk` or the like running there?")
         log.warning(

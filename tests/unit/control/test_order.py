@@ -4,11 +4,13 @@ from datetime import timedelta
 
 import pytest
 
+from millrace.catalog import FeedSpec
 from millrace.control.desired import read_desired
 from millrace.control.health import Health
 from millrace.control.order import OrderRefused, give_order, next_desired, what_is_next
 from millrace.control.orders import Order, ResetOutcome, put_order, put_outcome, read_orders, took_effect
 from millrace.control.status import write_status
+from millrace.control.supervised import SupervisedFeed
 from millrace.store import MemoryStore, StoreUnavailable
 from tests.unit.control.samples import NOW, SPEC, ago, desired, status
 
@@ -240,3 +242,26 @@ def running_beside(store):
     made.put("control/bikes/desired.json", desired(at=ago(5)).to_body())
     write_status(made, status().status)
     return made
+
+
+FEED = SupervisedFeed.of(
+    FeedSpec(name="town", kind="gbfs", topic="station_polls", options={"interval": "30s"})
+)
+
+
+def test_a_feed_is_ordered_as_a_stream_is_but_has_nothing_to_reset(store):
+    def order(action):
+        return give_order(
+            store, {FEED.name: FEED}, FEED.name, action, who="bob", why="because", check_reset=pytest.fail
+        )
+
+    given = order("start")
+    assert given.desired.config == FEED.model_dump(mode="json")
+    said = [what_is_next(given, STOPPED)]
+    for action in ("restart", "redeploy", "stop"):
+        said.append(what_is_next(order(action), IDLE))
+    assert read_desired(store, "feed-town").state == "stopped"
+    said.append(what_is_next(order("redeploy"), STOPPED))
+    assert not [words for words in said if "micro-batch" in words or "driver" in words], said
+    with pytest.raises(OrderRefused, match="feed-town is a feed and counts nothing"):
+        order("reset")

@@ -71,3 +71,10 @@ def test_a_shift_is_over_budget_when_a_tenth_of_it_was_unhealthy():
 def test_a_short_shift_may_hold_one_cold_start():
     shift = Shift.begin(ago(120), timedelta(minutes=2), 0.5, None)
     assert shift.budget == timedelta(seconds=90)
+
+
+def test_the_report_of_a_feed_has_nothing_of_micro_batches():
+    view = StreamView("feed-city", NOW, desired(), status=status(records=70))
+    lines = report(Shift.begin(NOW, timedelta(hours=1), 0.5, view), view, [], timedelta(hours=1)).lines()
+    assert not [line for line in lines if "micro-batches" in line or "facts" in line]
+    assert any(line.startswith("  records in") for line in lines)

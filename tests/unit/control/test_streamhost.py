@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from millrace import settings
+from millrace.catalog import FeedSpec
 from millrace.control.shared_socket import shared_socket
 from millrace.control.streamhost import LONGEST_SOCKET_PATH, render_config
+from millrace.control.supervised import SupervisedFeed
 from millrace.settings import SettingsError
 from tests.unit.control.samples import SPEC
 
@@ -29,7 +31,7 @@ def test_there_is_one_constant_program_per_stream_that_does_not_start_by_itself(
     assert (bikes["autostart"], bikes["autorestart"], bikes["exitcodes"]) == (
         "false",
         "unexpected",
-        "0,10,11,12,13",
+        "0,10,11,12,13,14",
     )
     assert (bikes["stopwaitsecs"], bikes["killasgroup"]) == ("75", "true")
     assert int(bikes["stdout_logfile_backups"]) > 0
@@ -73,3 +75,13 @@ def test_a_path_with_characters_that_supervisord_expands_is_kept():
 def test_a_home_that_is_too_deep_for_a_socket_is_refused():
     with pytest.raises(SettingsError, match="set MILLRACE_HOME to a shorter one"):
         rendered(str(Path("/srv") / ("x" * 80)))
+
+
+def test_a_feed_has_a_program_like_a_stream_and_a_log_under_its_own_name():
+    feed = SupervisedFeed.of(FeedSpec(name="orders", kind="orders", topic="orders"))
+    parsed = configparser.RawConfigParser(inline_comment_prefixes=(" ;",))
+    parsed.read_string(render_config(settings.load({"MILLRACE_HOME": "/srv/millrace"}), [SPEC, feed]))
+    program = parsed["program:feed-orders"]
+    assert program["command"].endswith(" -m millrace.commands.host exec feed-orders")
+    assert (program["autostart"], program["stopwaitsecs"]) == ("false", "45")
+    assert program["stdout_logfile"] == "/srv/millrace/logs/feed-orders.log"

@@ -9,11 +9,15 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from millrace.local.overview import Overview, ProcessLine, StreamLine, ago, as_json, tables
+from millrace.local.overview import FeedLine, Overview, ProcessLine, StreamLine, ago, as_json, tables
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 KAFKA = ProcessLine("kafka", "RUNNING", NOW - timedelta(minutes=5), 170_000_000, 19092, 7, "")
-FEED = ProcessLine("feed", "FATAL", NOW - timedelta(seconds=9), 0, None, None, "exited too quickly")
+HOST = ProcessLine("streamhost", "FATAL", NOW - timedelta(seconds=9), 0, None, None, "exited too quickly")
+CITY = FeedLine("feed-city", "running", NOW, 4321, 0, NOW - timedelta(seconds=14), None)
+AWAY = FeedLine(
+    "feed-gbfs", "stalled", NOW, 12, 5, NOW - timedelta(hours=3), "its source has not answered for 3.0 h"
+)
 STREAM = StreamLine("station_hourly", "running", NOW, 1234, 56789, 3, NOW - timedelta(hours=2), None)
 
 
@@ -39,7 +43,7 @@ def shown(overview: Overview) -> str:
 
 
 def test_the_tables_say_what_runs_and_how_far_the_streams_are() -> None:
-    text = shown(Overview(True, [KAFKA, FEED], [STREAM], None))
+    text = shown(Overview(True, [KAFKA, HOST], [STREAM], None))
     for words in ("kafka", "5 min", "170 MB", "19092", "fatal", "exited too quickly", "56,789", "10:00"):
         assert words in text
 
@@ -51,7 +55,7 @@ def test_a_store_that_is_away_is_said_and_the_processes_are_still_shown() -> Non
 
 
 def test_json_can_be_read_back() -> None:
-    found = json.loads(json.dumps(as_json(Overview(True, [KAFKA, FEED], [STREAM], None))))
+    found = json.loads(json.dumps(as_json(Overview(True, [KAFKA, HOST], [STREAM], None))))
     assert found["healthy"] is False
     assert found["processes"][0]["since"] == "2026-03-01T11:55:00+00:00"
     assert found["streams"][0]["facts"] == 56789
@@ -62,3 +66,15 @@ def test_what_waits_in_a_source_without_offsets_is_unknown_not_nothing() -> None
     assert "unknown" in shown(Overview(True, [KAFKA], [socket], None))
     never = StreamLine("word_count", "never started", None, 0, 0, None, None, None)
     assert "unknown" not in shown(Overview(True, [KAFKA], [never, STREAM], None))
+
+
+def test_the_feeds_are_shown_with_what_is_wrong_with_them() -> None:
+    text = shown(Overview(True, [KAFKA], [STREAM], None, [CITY, AWAY]))
+    for words in ("feed-city", "4,321", "14 s", "stalled", "its source has not answered for 3.0 h"):
+        assert words in text
+    assert "problem" not in shown(Overview(True, [KAFKA], [STREAM], None, [CITY]))
+
+
+def test_a_feed_that_brings_nothing_is_not_healthy() -> None:
+    assert Overview(True, [KAFKA], [STREAM], None, [CITY]).healthy
+    assert not Overview(True, [KAFKA], [STREAM], None, [CITY, AWAY]).healthy

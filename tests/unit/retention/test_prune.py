@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millrace.catalog import Catalog, DatasetRetention, StreamRetention, StreamSpec
+from millrace.catalog import Catalog, DatasetRetention, FeedSpec, StreamRetention, StreamSpec
 from millrace.publish.due import due_hours
 from millrace.publish.expire import HourExpired, expire_hour, read_horizon
 from millrace.publish.fold import fold_hour
@@ -280,3 +280,16 @@ def test_whatever_lands_and_whenever_an_hour_is_whole_or_gone(
         store.now += 20 * DAY
     assert names(store, "landing/") == set()
     assert names(store, DATASET.prefix) == set()
+
+
+def test_what_the_lives_of_a_feed_said_goes_by_age_and_the_newest_stay() -> None:
+    store = world()
+    for number in range(1, 16):
+        store.put(f"control/feed-orders/status/{number:08d}.json", b"{}")
+        store.put(f"control/feed-orders/epochs/{number:08d}.json", b"{}")
+    store.now += 91 * DAY
+    feed = FeedSpec(name="orders", kind="orders", topic="orders")
+    prune(store, CATALOG.model_copy(update={"feeds": {"orders": feed}}))
+    left = [info.key for info in store.list_objects("control/feed-orders/status/")]
+    assert left == [f"control/feed-orders/status/{number:08d}.json" for number in range(6, 16)]
+    assert len(list(store.list_objects("control/feed-orders/epochs/"))) == 15, "a number is never given twice"

@@ -1,0 +1,219 @@
+"""The life of a feed under supervision: claim an epoch, let the earlier one end, run, report, say why it ended.
+
+Every kind of feed gets this without code of its own: it sends through one sink, fetches through one fetcher, and
+what those see is what is reported.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from datetime import UTC, datetime, timedelta
+
+from millrace.catalog import Catalog, CatalogError, FeedSpec, load_catalog
+from millrace.control import exit_codes
+from millrace.control.epochs import claim_epoch
+from millrace.control.heartbeat import Heartbeat
+from millrace.control.hidden import has_hidden
+from millrace.control.status import DriverState, DriverStatus, observe_newest, observe_status
+from millrace.control.supervised import SupervisedFeed
+from millrace.feeds.choice import default_feed
+from millrace.feeds.compressed import RecordedError
+from millrace.feeds.http import FetchFailed
+from millrace.feeds.interrupted import Interrupted
+from millrace.feeds.run import run_feed
+from millrace.feeds.sink import DeliveryError
+from millrace.feeds.source_watch import SourceWatch
+from millrace.feeds.stop import Stop
+from millrace.kafka_topics import KafkaUnavailable, TopicError
+from millrace.settings import Settings, SettingsError
+from millrace.store import ObjectStore, StoreUnavailable, open_store
+
+log = logging.getLogger(__name__)
+
+CRASHED = 1
+"""Any exit code that is not in control/exit_codes.py: the host starts it again."""
+GIVES_WAY_WITHIN = timedelta(seconds=30)
+"""An earlier instance that has not written for so long is taken for dead; with a heartbeat of 5 s it ends sooner."""
+LOOK_EVERY = 0.5
+
+_BAD_CONFIGURATION = (CatalogError, SettingsError, TopicError, RecordedError)
+_PASSING = (KafkaUnavailable, DeliveryError, FetchFailed, Interrupted, StoreUnavailable)
+
+
+class SupervisedRun:
+    """One life of one feed, from `run()` to its exit code."""
+
+    def __init__(self, spec: SupervisedFeed, settings: Settings, revision: int) -> None:
+        self._spec, self._settings, self._revision = spec, settings, revision
+        self._store: ObjectStore = open_store(settings)
+        self._stop = Stop()
+        self._watch = SourceWatch()
+        self._state: DriverState = "starting"
+        self._error: str | None = None
+        self._exit_code: int | None = None
+        self._fenced_by = 0
+        self._started_at = datetime.now(UTC)
+        self._epoch = 0
+
+    def run(self) -> int:
+        """Run until it ends or is told to; return the exit code (see control/exit_codes.py)."""
+        name = self._spec.name
+        before = observe_newest(self._store, name)
+        try:
+            self._epoch = claim_epoch(self._store, name, spec_revision=self._revision)
+        except StoreUnavailable as error:
+            log.error("%s: not started, the object store does not answer: %s", name, error)
+            return CRASHED
+        log.info("%s: feed epoch %d", name, self._epoch)
+        heartbeat = Heartbeat(
+            self._store,
+            name,
+            self._epoch,
+            self._spec.heartbeat.total_seconds(),
+            status=self._status,
+            on_stop=self._ask_to_stop,
+            on_fenced=self._fence,
+        )
+        heartbeat.start()
+        with self._stop.on_signals():
+            if before is not None and not before.status.ended:
+                self._let_it_end(before.status.driver_epoch)
+            state, code, words = self._run_guarded(heartbeat)
+        self._state, self._exit_code, self._error = state, code, words
+        heartbeat.end()
+        level = logging.INFO if code in (exit_codes.STOPPED, exit_codes.FINISHED) else logging.ERROR
+        log.log(level, "%s: %s (exit %d)", name, words or state, code)
+        return code
+
+    def _run_guarded(self, heartbeat: Heartbeat) -> tuple[DriverState, int, str | None]:
+        def running() -> None:
+            self._state = "running"
+            heartbeat.wake()
+
+        try:
+            if not self._stop.is_set:
+                catalog = load_catalog(self._settings.catalog_dir)
+                run_feed(
+                    runnable(self._spec, self._settings, catalog),
+                    self._settings,
+                    catalog,
+                    stop=self._stop,
+                    watch=self._watch,
+                    on_running=running,
+                )
+        except _BAD_CONFIGURATION as error:
+            return "failed", exit_codes.BAD_CONFIGURATION, str(error)
+        except _PASSING as error:
+            if not (self._stop.is_set and isinstance(error, Interrupted)):
+                return "failed", CRASHED, str(error)
+            log.info("%s", error)
+        except Exception as error:
+            log.exception("%s: the feed failed", self._spec.name)
+            return "failed", CRASHED, f"{type(error).__name__}: {str(error)[:2000]}"
+        if self._fenced_by:
+            return "fenced", exit_codes.FENCED, f"feed epoch {self._fenced_by} has taken over"
+        if self._stop.is_set:
+            return "stopped", exit_codes.STOPPED, None
+        return "finished", exit_codes.FINISHED, None
+
+    def _let_it_end(self, epoch: int) -> None:
+        """An earlier instance sees this one's epoch at its next heartbeat, delivers what it has and ends. Most feeds go
+        on after the newest message in Kafka: two that send at once would send the same numbers twice."""
+        told = False
+        while not self._stop.is_set:
+            try:
+                earlier = observe_status(self._store, self._spec.name, epoch)
+            except StoreUnavailable as error:
+                log.warning(
+                    "%s: whether epoch %d still sends is not known: %s", self._spec.name, epoch, error
+                )
+                return
+            if earlier is None or earlier.status.ended or earlier.age > GIVES_WAY_WITHIN:
+                return
+            if not _may_be_alive(earlier.status):
+                return
+            if not told:
+                told = True
+                log.info("%s: waits until feed epoch %d has ended", self._spec.name, epoch)
+            self._stop.wait(LOOK_EVERY)
+
+    def _status(self) -> DriverStatus:
+        seen = self._watch.seen()
+        return DriverStatus(
+            stream=self._spec.name,
+            driver_epoch=max(self._epoch, 1),
+            spec_revision=self._revision,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            state=self._state,
+            started_at=self._started_at,
+            heartbeat_at=datetime.now(UTC),
+            last_progress_at=seen.last_stored_at,
+            last_idle_at=seen.report.nothing_new_at,
+            records=seen.stored,
+            rejected=seen.rejected,
+            lag=seen.waiting,
+            error=self._error,
+            exit_code=self._exit_code,
+            feed=seen.report,
+        )
+
+    def _ask_to_stop(self, why: str) -> None:
+        if not self._stop.is_set:
+            log.info("%s: ending: %s", self._spec.name, why)
+            if self._state == "running":
+                self._state = "stopping"
+            self._stop.set()
+
+    def _fence(self, newer: int) -> None:
+        self._fenced_by = newer
+        self._ask_to_stop(f"feed epoch {newer} has taken over")
+
+
+def runnable(spec: SupervisedFeed, settings: Settings, catalog: Catalog) -> FeedSpec:
+    """The feed as it can be run: with what is hidden in the store filled in from this machine's own catalog.
+
+    Raises CatalogError when that is another feed by now.
+    """
+    plain = FeedSpec(
+        name=spec.feed,
+        kind=spec.kind,
+        topic=spec.topic,
+        options=spec.options,
+        stop_within=spec.stop_within,
+    )
+    if not has_hidden(spec.options):
+        return plain
+    default = default_feed(settings, catalog)
+    here = default if default.name == spec.feed else catalog.feeds.get(spec.feed)
+    if here is None or SupervisedFeed.of(here).options != spec.options:
+        raise CatalogError(
+            f"{spec.name}: an address in its options has a part that must stay secret, and feeds.yaml or FEED says "
+            "something else by now: `millrace stream redeploy` takes that"
+        )
+    return plain.model_copy(update={"options": here.options})
+
+
+def _may_be_alive(status: DriverStatus) -> bool:
+    """Whether the process of a status may still run: on another host, or here under its process id."""
+    if status.host != socket.gethostname():
+        return True
+    try:
+        os.kill(status.pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return status.pid != os.getpid()
+
+
+def run_supervised(spec: SupervisedFeed, settings: Settings, revision: int) -> int:
+    """What the stream host becomes for a feed; the exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s")
+    logging.Formatter.converter = time.gmtime
+    logging.Formatter.default_msec_format = "%s.%03dZ"
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # its INFO is a line with the URL per request
+    return SupervisedRun(spec, settings, revision).run()
