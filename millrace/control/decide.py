@@ -146,7 +146,7 @@ def _by_status(
             or _backed_off(desired, history, now)
             or Action("restart", health.reason)
         )
-    if health.state in ("stopped", "failed", "fenced"):
+    if health.state in ("stopped", "finished", "failed", "fenced"):
         if _host_is_likely_at_it(observed.status, now):
             until = now + CRASH_GRACE
             return Action("wait", f"{health}; the stream host restarts a crash by itself", until)
@@ -222,7 +222,7 @@ def _of_a_running_process(
             or _backed_off(desired, history, now)
             or Action("restart", health.reason)
         )
-    if health.state in ("stopped", "failed", "fenced"):
+    if health.state in ("stopped", "finished", "failed", "fenced"):
         since_last_word = now - observed.status.written_at if observed.status else timedelta(0)
         if timedelta(0) <= since_last_word < EXIT_GRACE:
             return Action(

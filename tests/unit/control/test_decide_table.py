@@ -33,6 +33,7 @@ HEALTH = {
     "stopping": status("stopping"),
     "silent": status(age=300),
     "stopped": status("stopped", age=70, exit_code=0),
+    "finished": status("finished", age=70, exit_code=exit_codes.FINISHED),
     "crashed": status("failed", age=70, exit_code=1),
     "refused": status("failed", age=70, exit_code=exit_codes.BAD_CONFIGURATION),
     "fenced": status("fenced", age=70, exit_code=exit_codes.FENCED),
@@ -74,6 +75,7 @@ run stalled   L L L w R w w w w S S S w S S L
 run stopping  L L L w R w w w w S S S w S S L
 run silent    R w R w R w w w w S S S w S S S
 run stopped   S w R w R w w w w S S S w S S S
+run finished  L L L L L L L L L L L L L L L L
 run crashed   S w R w R w w w w S S S w S S S
 run refused   S w R w R w w w w S S S w S S S
 run fenced    S w R w R w w w w S S S w S S S
@@ -89,7 +91,7 @@ def expected() -> dict[tuple[str, str, str], str]:
         assert len(words) == len(columns), row
         for column, word in zip(columns, words, strict=True):
             found[wanted, health, column] = WORD[word]
-    # A newer revision replaces whatever lives, and otherwise is as any.
+    # A newer revision replaces whatever lives, has what finished run again, and otherwise is as any.
     for (_, health, column), word in list(found.items()):
         lives = health in ("starting", "running", "idle", "lagging", "stalled", "stopping")
         if column in ("unasked", "RUNNING") and lives:
@@ -98,6 +100,8 @@ def expected() -> dict[tuple[str, str, str], str]:
             word = "wait"
         elif column == "fenced" and lives:
             word = "start"
+        elif health == "finished":
+            word = found["run", "stopped", column]
         found["newer", health, column] = word
     # What should not be there is given its time, and then ended; only the host knows that it is gone.
     for health in HEALTH:
@@ -115,7 +119,7 @@ EXPECTED = expected()
 
 
 def test_the_table_has_every_pair():
-    assert len(EXPECTED) == len(DESIRED) * len(HEALTH) * len(PROCESS) == 960
+    assert len(EXPECTED) == len(DESIRED) * len(HEALTH) * len(PROCESS) == 1040
     states = {assess(desired(), observed, NOW, Thresholds.of(SPEC)).state for observed in HEALTH.values()} | {
         "stopped"
     }

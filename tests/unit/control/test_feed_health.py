@@ -91,5 +91,5 @@ def test_a_feed_that_has_finished_is_left_alone_until_a_person_orders_more(seen)
     observed = Observed(feed("finished"), 3, process=seen)
     assert decide(desired(), observed, History(), NOW).kind == "leave"
     again = decide(desired(spec_revision=2), observed, History(), NOW)
-    assert again.kind == ("restart" if seen and seen.state is ProcessState.RUNNING else again.kind)
-    assert again.kind != "leave"
+    ends = seen is not None and seen.state is ProcessState.RUNNING
+    assert again.kind == ("wait" if ends else "start"), again
