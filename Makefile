@@ -5,7 +5,7 @@ MILLRACE := .venv/bin/millrace
 PYTEST := .venv/bin/python -m pytest --numprocesses $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder
 PYTHON_DIRS := millrace spark_apps dags plugins tests bench
 
-.PHONY: help install up down status logs clean test test-dags simulate soak check lock
+.PHONY: help install up down status logs clean test test-dags simulate soak chaos check lock
 
 help: ## this text
 	@echo "Millrace: long-lived Spark streams as first-class citizens of Airflow"
@@ -43,6 +43,9 @@ simulate: ## N=20000 seeded schedules of the publish protocol, from SEED=0; N=1 
 
 soak: install ## the whole demo for MINUTES=30: flat memory, green shifts
 	@.venv/bin/python -m bench.soak --minutes $(or $(MINUTES),30)
+
+chaos: install ## faults drawn from SEED for MINUTES=60, the last AIRFLOW=12 with a real Airflow; the report goes into docs/reliability.md
+	@.venv/bin/python -m tests.chaos.run --minutes $(or $(MINUTES),60) --airflow $(or $(AIRFLOW),12) $(if $(SEED),--seed $(SEED)) --report docs/reliability.md
 
 check: ## format, lint and types
 	@bin/install --python-only

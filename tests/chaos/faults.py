@@ -1,8 +1,9 @@
 """What can go wrong, by name: a registry from which the runner draws.
 
-A fault of scope `stream` breaks one stream's driver and leaves the others alone; one of scope `all` breaks
-what they share. Each returns when it is over, with the moment (`time.monotonic`) from which the seconds to
-the next committed micro-batch count: for a kill the kill, for a fault that lasts its end.
+A fault of scope `stream` breaks one stream's driver and leaves the others alone; one of scope `all` breaks what
+they share; one of scope `airflow` needs a real Airflow as supervision. Each returns when it is over, with the moment
+(`time.monotonic`) from which the seconds to the next committed micro-batch count: for a kill the kill, for a fault
+that lasts its end.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Literal
 from tests.chaos.lane import Lane
 from tests.chaos.stage import Stage
 
-Scope = Literal["stream", "all"]
+Scope = Literal["stream", "all", "airflow"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,12 @@ def lasting(seconds: float) -> Iterator[None]:
 
 def load_all() -> dict[str, Fault]:
     """The whole registry."""
-    from tests.chaos import driver_faults, fencing_faults, shared_faults, store_faults  # noqa: F401
+    from tests.chaos import (  # noqa: F401
+        airflow_faults,
+        driver_faults,
+        fencing_faults,
+        shared_faults,
+        store_faults,
+    )
 
     return FAULTS

@@ -176,6 +176,8 @@ class Feeder:
             }
         )
         self._sent: list[bytes] = []
+        self.sent_at: list[float] = []
+        """Of each record, by `time.monotonic`."""
         self._failed: list[str] = []
         self._running = threading.Event()
         self._idle = threading.Event()
@@ -220,6 +222,7 @@ class Feeder:
                 due = time.monotonic()
             key, value = next(self._records)
             self._sent.append(value)
+            self.sent_at.append(time.monotonic())
             stamp = {"timestamp": int((time.time() + self._jump) * 1000)} if self._jump else {}
             self._producer.produce(self._topic, value=value, key=key, on_delivery=self._note, **stamp)
             self._producer.poll(0)

@@ -81,6 +81,7 @@ class Lane:
         self.clock_error = timedelta(0)
         """How wrong supervision's wall clock is."""
         self._environment = environment
+        self._elsewhere = False
         self._supervised = threading.Event()
         if supervised:
             self._supervised.set()
@@ -245,6 +246,11 @@ class Lane:
             except Exception:
                 log.exception("%s: %s failed", self.name, work.__name__)
 
+    def supervision_is_elsewhere(self) -> None:
+        """From now on something else looks after the stream."""
+        self._elsewhere = True
+        self._supervised.clear()
+
     @contextmanager
     def unsupervised(self) -> Iterator[None]:
         """Nobody looks after the stream for the length of a block, as while Airflow is away."""
@@ -252,7 +258,8 @@ class Lane:
         try:
             yield
         finally:
-            self._supervised.set()
+            if not self._elsewhere:
+                self._supervised.set()
 
     def _turn(self) -> None:
         """As the operator in Airflow, only more often."""

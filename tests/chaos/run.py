@@ -1,6 +1,6 @@
 """Chaos: faults drawn from a seed, one after the other, until the time is over; then the report.
 
-    python -m tests.chaos.run --minutes 60 [--seed 7] [--only NAME] [--report docs/reliability.md]
+    python -m tests.chaos.run --minutes 60 [--airflow 10] [--seed 7] [--only NAME] [--report docs/reliability.md]
 
 Two streams run side by side, each with faults of its own back to back; between them come the faults of what they
 share. After each fault the next committed micro-batch is waited for, everything sent so far is counted and
@@ -16,7 +16,7 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -31,6 +31,12 @@ SIDE_BY_SIDE = 3
 THOROUGH_EVERY = 10
 
 
+def draw(faults: Mapping[str, Fault], dice: random.Random, scope: str, count: int) -> list[Fault]:
+    """So many faults of a scope, by their weights."""
+    known = [one for one in faults.values() if one.scope == scope]
+    return dice.choices(known, [one.weight for one in known], k=count) if known else []
+
+
 class Run:
     """A stage and what happened on it."""
 
@@ -41,24 +47,31 @@ class Run:
         self._began = time.monotonic()
         self._writing = threading.Lock()
 
+    def under_airflow(self, ends: float) -> None:
+        """As `until`, with a real Airflow as supervision, and its faults."""
+        self.stage.supervise_with_airflow()
+        dice = random.Random(self.seed + 1)
+        while time.monotonic() < ends:
+            for fault in draw(self._faults, dice, "airflow", 1):
+                own = random.Random(dice.random())
+                everybody = fault.name.startswith("stream host")
+                lanes = self.stage.lanes if everybody else [own.choice(self.stage.lanes)]
+                self.trial(fault, lanes, own)
+
     def until(self, ends: float) -> None:
         """Draw faults until a moment (`time.monotonic`). Raises NotAsItShouldBe at the first difference."""
         dice = random.Random(self.seed)
         while time.monotonic() < ends:
             with ThreadPoolExecutor(len(self.stage.lanes)) as pool:
                 hands = [
-                    (lane, self._draw(dice, "stream", SIDE_BY_SIDE), random.Random(dice.random()))
+                    (lane, draw(self._faults, dice, "stream", SIDE_BY_SIDE), random.Random(dice.random()))
                     for lane in self.stage.lanes
                 ]
                 for done in [pool.submit(self._one_by_one, *hand, ends) for hand in hands]:
                     done.result()
-            for fault in self._draw(dice, "all", 1):
+            for fault in draw(self._faults, dice, "all", 1):
                 if time.monotonic() < ends:
                     self.trial(fault, self.stage.lanes, random.Random(dice.random()))
-
-    def _draw(self, dice: random.Random, scope: str, count: int) -> list[Fault]:
-        known = [one for one in self._faults.values() if one.scope == scope]
-        return dice.choices(known, [one.weight for one in known], k=count) if known else []
 
     def _one_by_one(self, lane: Lane, faults: Sequence[Fault], dice: random.Random, ends: float) -> None:
         for fault in faults:
@@ -124,7 +137,9 @@ def main() -> int:
         began = time.monotonic()
         problem = None
         try:
-            run.until(began + options.minutes * 60)
+            run.until(began + (options.minutes - options.airflow) * 60)
+            if options.airflow > 0:
+                run.under_airflow(began + options.minutes * 60)
             run.finish()
         except Exception as error:
             problem = f"{type(error).__name__}: {error}"
@@ -159,6 +174,9 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument(
+        "--airflow", type=float, default=0.0, help="how many of the minutes, at the end, under a real Airflow"
+    )
     parser.add_argument("--seed", type=int, default=int(time.time()) % 100_000)
     parser.add_argument("--patience", type=float, default=20.0, help="seconds that a lasting fault may last")
     parser.add_argument("--only", action="append", help="faults whose name contains this; may be repeated")

@@ -27,6 +27,7 @@ from millrace.local.ports import free_ports
 from millrace.local.s3 import S3Server
 from millrace.settings import PROJECT_ROOT, Settings
 from millrace.store import open_store
+from tests.chaos.airflow import Airflow
 from tests.chaos.feeders import Feeder, OrdersTruth, StationsTruth, Truth
 from tests.chaos.journal import Journal
 from tests.chaos.lane import Lane
@@ -50,8 +51,10 @@ class Stage:
         seed: int = 1,
         hour_lasts: float = 60.0,
         supervised: bool = True,
+        quick: bool = True,
     ) -> None:
-        """`hour_lasts`: seconds of wall time for an hour of event time. Not `supervised`: nobody starts drivers."""
+        """`hour_lasts`: seconds of wall time for an hour of event time. Not `supervised`: nobody starts drivers.
+        `quick`: with a trigger and a heartbeat of a second, else as the catalog says."""
         ensure_jars()
         # A short path: a unix socket's may have some 100 bytes.
         self.directory = Path(tempfile.mkdtemp(prefix="mr-chaos-"))
@@ -75,8 +78,9 @@ class Stage:
         self._bootstrap = kafka.bootstrap
         self._keys = {"AWS_ACCESS_KEY_ID": s3.access_key, "AWS_SECRET_ACCESS_KEY": s3.secret_key}
         self._streams, self._seed, self._hour_lasts = streams, seed, hour_lasts
-        self._supervised = supervised
+        self._supervised, self._quick = supervised, quick
         self.lanes: list[Lane] = []
+        self.airflow: Airflow | None = None
 
     def __enter__(self) -> Stage:
         try:
@@ -143,6 +147,13 @@ class Stage:
         if not self.keep:
             shutil.rmtree(self.directory, ignore_errors=True)
 
+    def supervise_with_airflow(self) -> None:
+        """From now on a real Airflow looks after the streams."""
+        self.airflow = Airflow(self.home, self._variables("control"))
+        for lane in self.lanes:
+            lane.supervision_is_elsewhere()
+        self.airflow.start()
+
     def environment(self, door: str) -> Mapping[str, str]:
         """What a driver needs that uses this door to the store."""
         kept = {
@@ -195,7 +206,8 @@ class Stage:
         for name in self._streams:
             entry = entries[name]
             entry.pop("feed", None)
-            streams[name] = entry | {"trigger": "1s", "heartbeat": "1s", "stop_within": "10s"}
+            quick = {"trigger": "1s", "heartbeat": "1s", "stop_within": "10s"}
+            streams[name] = entry | (quick if self._quick else {})
         files = {
             "streams": streams,
             "topics": topics,
