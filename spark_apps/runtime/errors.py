@@ -37,6 +37,10 @@ class JvmGone(DriverError):
     """The other half of this driver has died; the host starts both again."""
 
 
+class CheckpointShared(DriverError):
+    """Another driver worked on the same checkpoint; the host starts this one again, unless that one is newer."""
+
+
 class SourceClosed(DriverError):
     """The other side of a source ended the connection, or never answered; the host starts the driver again."""
 

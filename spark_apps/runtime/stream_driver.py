@@ -19,7 +19,7 @@ from py4j.protocol import Py4JError, Py4JJavaError
 
 from millrace.catalog import DatasetSpec, StreamSpec
 from millrace.control.code_version import code_version
-from millrace.control.epochs import claim_epoch
+from millrace.control.epochs import claim_epoch, newest_epoch
 from millrace.control.kept_code import keep_code
 from millrace.control.status import DriverState
 from millrace.publish.landing import SealConflict, write_seals
@@ -33,6 +33,7 @@ from spark_apps.runtime.checkpoint import Checkpoint, check_readable, open_check
 from spark_apps.runtime.clock import HOUR, as_datetime
 from spark_apps.runtime.errors import (
     BadConfiguration,
+    CheckpointShared,
     DriverError,
     Fenced,
     JvmGone,
@@ -65,6 +66,9 @@ CRASHED = 1
 STORE_PATIENCE = 5
 """Attempts at one micro-batch while the store does not answer, 1 + 2 + 4 + 8 s apart: a restart of the
 store must not cost a restart of the driver."""
+
+SHARED_CHECKPOINT = ("CONCURRENT_STREAM_LOG_UPDATE", "Multiple streaming queries are concurrently using")
+"""What Spark says when a log of the checkpoint, which only one may write to, was written to by another."""
 
 
 class StreamDriver:
@@ -132,6 +136,28 @@ class StreamDriver:
         return code
 
     def _run_guarded(self, reporter: Reporter, epoch: int) -> tuple[DriverState, int, str | None]:
+        state, code, words = self._run_to_its_end(reporter, epoch)
+        if state == "failed" and (newer := self._newer_driver(epoch)):
+            # Two queries on one checkpoint fail in many ways; the other driver is the cause of all of them.
+            first = (words or "").partition("\n")[0]
+            return (
+                "fenced",
+                Fenced.exit_code,
+                f"driver epoch {newer} has taken over; this one ended with: {first}",
+            )
+        return state, code, words
+
+    def _newer_driver(self, epoch: int) -> int:
+        """A greater driver epoch than one's own, 0 when there is none or nobody knows."""
+        if self._fenced_by:
+            return self._fenced_by
+        try:
+            newest = newest_epoch(self._store, self._spec.name, known=epoch)
+        except StoreUnavailable:
+            return 0
+        return newest if newest > epoch else 0
+
+    def _run_to_its_end(self, reporter: Reporter, epoch: int) -> tuple[DriverState, int, str | None]:
         try:
             with Outputs(self._spec, self._settings, self._store, epoch) as outputs:
                 self._run_query(reporter, outputs)
@@ -160,7 +186,12 @@ class StreamDriver:
         if last is not None:
             state.sweep(last)
         reporter.watch(source, checkpoint.generation)
+        if self._stopping.is_set():
+            return
         spark = self._place.session(self._spec, self._home / "scratch")
+        if self._stopping.is_set():  # a query of a driver that was fenced would break that of its successor
+            self._close(spark)
+            return
         reporter.show_ui(spark.sparkContext.uiWebUrl)
         records = source.read(spark, checkpoint.starting_offsets)
         query = (
@@ -234,6 +265,11 @@ class StreamDriver:
         refused = source.refused(str(error).partition("\n")[0]) if not self._has_begun else None
         if refused is not None:
             raise SourceClosed(refused)
+        if any(words in str(error) for words in SHARED_CHECKPOINT):
+            raise CheckpointShared(
+                "another driver was still at work on this checkpoint, and was first with a micro-batch; nothing is "
+                "lost or counted twice, and the next start goes on after it"
+            )
         raise RuntimeError(f"the query ended by itself: {error}")
 
     @property

@@ -79,7 +79,7 @@ def paused_between_check_and_write(scene: Scene) -> float:
             raise NotAsItShouldBe(f"{lane.name}: no state was written")
         with lane.driver_by_hand("other") as second:
             wait_for_driver(lane, second)
-            lane.next_commit(time.monotonic())
+            lane.is_well_on()
             signal_all(members, signal.SIGCONT)
             fenced(lane, pid)
             lane.next_commit(time.monotonic())
@@ -96,7 +96,7 @@ def cut_off(scene: Scene) -> float:
     with lane.unsupervised(), lane.driver_by_hand("other") as second:
         with scene.stage.proxy.trouble(Trouble("hold", where=lane.owns)):
             wait_for_driver(lane, second)
-            lane.next_commit(time.monotonic())
+            lane.is_well_on()
         fenced(lane, pid)
         lane.next_commit(time.monotonic())
         return end_in_order(lane, second)

@@ -145,6 +145,11 @@ class Lane:
             )
         return found
 
+    def is_well_on(self) -> None:
+        """Wait for two commits: with the second one begun, Spark's own log has the first."""
+        first = self.next_commit(time.monotonic())
+        self.next_commit(first.at)
+
     def wait_steady(self, within: float = RECOVERS_WITHIN) -> None:
         """Until the newest driver is the one under the stream host, and works."""
         deadline = time.monotonic() + within
