@@ -19,6 +19,7 @@ def install() -> None:
     from rich.console import Console
 
     from millrace.local import checks
+    from millrace.local.class_archive import ensure_archive
     from millrace.local.home import stack_settings
     from millrace.local.jars import ensure_jars, jar_root
     from millrace.local.java import find_java
@@ -36,6 +37,9 @@ def install() -> None:
         with steps.step("Jars") as note:
             fetched = ensure_jars()
             note(f"{'fetched into' if fetched else 'there and verified in'} {jar_root()}")
+        with steps.step("Archive of Spark's classes") as note:
+            made = ensure_archive()
+            note({True: "made", False: "there", None: "cannot be made: drivers start more slowly"}[made])
 
 
 def up(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from millrace.catalog import StreamSpec
+from millrace.local.class_archive import archive_options
 from millrace.local.jars import jar_paths
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def _java_options(scratch: Path) -> str:
     return (
         "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Dfile.encoding=UTF-8 "
         f"-Dlog4j2.configurationFile=file:{LOG_CONFIG} -Djava.io.tmpdir={scratch}"
+        + "".join(f" {option}" for option in archive_options())
     )
 
 
