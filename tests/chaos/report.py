@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from collections import Counter
@@ -29,7 +30,7 @@ class Trial:
 def quantile(values: Sequence[float], share: float) -> float:
     """The value below which that share of them lies, by the nearest rank."""
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, max(0, round(share * len(ordered) + 0.5) - 1))]
+    return ordered[max(1, math.ceil(round(share * len(ordered), 6))) - 1]
 
 
 def machine() -> str:

@@ -26,7 +26,7 @@ from tests.chaos.lane import Lane
 from tests.chaos.report import Trial, summary, write_report
 from tests.chaos.stage import Complaints, Stage
 
-SIDE_BY_SIDE = 3
+SIDE_BY_SIDE = 4
 """Faults of each stream between two faults of all: so that they need not wait for each other after every one."""
 THOROUGH_EVERY = 10
 

@@ -1,0 +1,19 @@
+"""How a driver's JVM is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+from pyspark.sql import SparkSession
+
+from millrace.local.class_archive import archive_file
+
+
+def test_its_classes_come_from_the_archive_that_the_installation_made(spark: SparkSession) -> None:
+    archive = archive_file()
+    assert archive.exists(), "make install makes it"
+    jvm = spark.sparkContext._gateway.proc
+    family = [psutil.Process(jvm.pid), *psutil.Process(jvm.pid).children(recursive=True)]
+    mapped = "".join(Path(f"/proc/{one.pid}/maps").read_text() for one in family if "java" in one.name())
+    assert str(archive) in mapped
