@@ -164,10 +164,10 @@ def jvm_out_of_memory(scene: Scene) -> float:
 
 @fault("Python worker killed", "SIGKILL to the Python worker that runs a driver's tasks", weight=3)
 def python_worker_killed(scene: Scene) -> float:
-    jvm = scene.lane.jvm()
-    workers = [one for one in jvm.children(recursive=True) if "python" in one.name()]
-    victim = scene.dice.choice(workers)
-    victim.kill()
+    # The JVM starts a daemon, which forks the workers and is itself one of its Python processes.
+    daemons = [one for one in scene.lane.jvm().children() if one.name().startswith("python")]
+    workers = [worker for daemon in daemons for worker in daemon.children()]
+    scene.dice.choice(workers).kill()
     return time.monotonic()
 
 

@@ -82,6 +82,7 @@ class Run:
         """One fault, from a steady stream to a steady one, with everything checked."""
         for lane in lanes:
             lane.wait_steady()
+            lane.next_commit(time.monotonic())
         began = time.monotonic()
         name = " and ".join(lane.name for lane in lanes)
         try:
