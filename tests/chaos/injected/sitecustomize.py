@@ -57,7 +57,7 @@ def _fill_the_heap() -> None:
     for size in (32 << 20, 1 << 20, 1 << 16, 1 << 12):
         filler = threading.Thread(target=fill, args=(size,), daemon=True)
         filler.start()
-        filler.join(3)
+        filler.join(1)
     time.sleep(1000)
 
 
