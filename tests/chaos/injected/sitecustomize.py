@@ -50,7 +50,7 @@ def _fill_the_heap() -> None:
 
     def fill(size: int) -> None:
         while True:
-            kept.append(gateway.new_array(gateway.jvm.byte, size))
+            kept.append(gateway.jvm.java.nio.ByteBuffer.allocate(size))
 
     # In smaller and smaller pieces, so that nothing is left for others. Each in a thread of its own: py4j's end of
     # it in the JVM dies of its first OutOfMemoryError and leaves this one waiting for ever.
