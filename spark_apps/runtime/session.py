@@ -62,9 +62,10 @@ def batch_conf(scratch: Path) -> dict[str, str]:
 
 def _java_options(scratch: Path) -> str:
     # The first compiler alone starts twice as fast, and the heavy work is outside the JVM. Java 17 reads a socket
-    # in the encoding of the locale, which a service often has none of.
+    # in the encoding of the locale, which a service often has none of. A JVM without heap that goes on loses threads
+    # here and there, and looks alive.
     return (
-        "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Dfile.encoding=UTF-8 "
+        "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError -Dfile.encoding=UTF-8 "
         f"-Dlog4j2.configurationFile=file:{LOG_CONFIG} -Djava.io.tmpdir={scratch}"
         + "".join(f" {option}" for option in archive_options())
     )

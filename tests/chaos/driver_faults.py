@@ -14,6 +14,8 @@ from tests.chaos.lane import NotAsItShouldBe, kill_group
 from tests.chaos.parts import signal_all
 from tests.chaos.proxy import Request, Trap, Where
 
+ENDS_WITHIN = 150.0
+"""A driver that hangs is ended by supervision, after some 40 s of silence; one that does not even do that, never."""
 STEP_WITHIN = 90.0
 """Every step of a micro-batch comes with the next one; a seal only with the end of an hour."""
 
@@ -149,17 +151,16 @@ def jvm_killed(scene: Scene) -> float:
 
 @fault("JVM out of memory", "the driver's JVM is filled until it has no heap left")
 def jvm_out_of_memory(scene: Scene) -> float:
-    pid = scene.lane.pid()
+    driver = psutil.Process(scene.lane.pid())
     order = scene.lane.orders_file()
     order.write_text("memory")
-    began = time.monotonic()
     try:
-        psutil.wait_procs([psutil.Process(pid)], timeout=120)
-    except psutil.NoSuchProcess:
-        pass
+        _, alive = psutil.wait_procs([driver], timeout=ENDS_WITHIN)
     finally:
         order.unlink(missing_ok=True)
-    return began
+    if alive:
+        raise NotAsItShouldBe(f"{scene.lane.name}: a driver without heap goes on\n{scene.lane.told()}")
+    return time.monotonic()
 
 
 @fault("Python worker killed", "SIGKILL to the Python worker that runs a driver's tasks", weight=3)

@@ -46,15 +46,19 @@ def _fill_the_heap() -> None:
     gateway = context._gateway if context is not None else None
     if gateway is None:
         return
-    kept = []
-    while True:  # in smaller and smaller pieces, so that nothing is left for others
-        for size in (32 << 20, 1 << 20, 1 << 16):
-            try:
-                while True:
-                    kept.append(gateway.new_array(gateway.jvm.byte, size))
-            except Exception as error:
-                if "OutOfMemoryError" not in str(error):
-                    return  # the JVM is gone
+    kept: list[object] = []
+
+    def fill(size: int) -> None:
+        while True:
+            kept.append(gateway.jvm.java.nio.ByteBuffer.allocate(size))
+
+    # In smaller and smaller pieces, so that nothing is left for others. Each in a thread of its own: py4j's end of
+    # it in the JVM dies of its first OutOfMemoryError and leaves this one waiting for ever.
+    for size in (32 << 20, 1 << 20, 1 << 16, 1 << 12):
+        filler = threading.Thread(target=fill, args=(size,), daemon=True)
+        filler.start()
+        filler.join(1)
+    time.sleep(1000)
 
 
 def _set_the_clock(seconds: float) -> None:
