@@ -22,7 +22,7 @@ NOT_THE_BATCH = (
     "ConnectionError:",
 )
 """Kafka, the disk and the network: another attempt may well succeed."""
-OUT_OF_MEMORY = (3, 52)
+EXITS_OF_NO_MEMORY = (3, 52)
 """Exit codes of the JVM's own -XX:+ExitOnOutOfMemoryError, and of org.apache.spark.util.SparkExitCode.OOM."""
 _TRACEBACK = "Traceback (most recent call last)"
 
@@ -88,6 +88,6 @@ def _answers(error: Py4JJavaError) -> bool:
 def _jvm_end(code: int | None) -> str:
     if code is None:
         return " (killed, or out of memory)"
-    if code in OUT_OF_MEMORY:
+    if code in EXITS_OF_NO_MEMORY:
         return " (out of memory: raise driver_memory, or lower max_messages_per_batch)"
     return f" (killed by signal {-code})" if code < 0 else f" (exit code {code})"
