@@ -51,6 +51,10 @@ class NotAsItShouldBe(AssertionError):
     """What the chaos was to bring to light: it did not recover, or its numbers are wrong."""
 
 
+class NumbersDiffer(NotAsItShouldBe):
+    """Something was lost, doubled or committed twice: nothing that comes after it would prove anything."""
+
+
 @dataclass(frozen=True)
 class Published:
     etag: str
@@ -175,7 +179,8 @@ class Lane:
             process, status = str(self.host.state(self.name)), str(self.status())
         except (StoreError, LauncherError) as error:
             process = status = str(error)
-        lines = [process, status, *self.actions[-5:], *self.log().splitlines()[-25:]]
+        said = [line for line in self.log().splitlines() if "falling behind" not in line]
+        lines = [process, status, *self.actions[-5:], *said[-25:]]
         return "\n".join(f"    {line}" for line in lines)
 
     def check(self, *, thorough: bool = False) -> None:
@@ -194,7 +199,7 @@ class Lane:
         finally:
             self.feeder.resume()
         if wrong:
-            raise NotAsItShouldBe("\n".join([f"{self.name}: {len(wrong)} differences", *wrong[:40]]))
+            raise NumbersDiffer("\n".join([f"{self.name}: {len(wrong)} differences", *wrong[:40]]))
 
     def rows_checked(self) -> int:
         return sum(len(one.rows) for one in self._known.values())
@@ -331,7 +336,7 @@ class Lane:
             rows = pq.read_table(io.BytesIO(body)).to_pylist()
             pairs = [self.feeder.truth.row_of(row) for row in rows]
             if len(dict(pairs)) != len(pairs):
-                raise NotAsItShouldBe(f"{info.key} has a key twice")
+                raise NumbersDiffer(f"{info.key} has a key twice")
             status = decode_hour(body, self.dataset, info.key).status
             self._known[hour] = Published(info.etag, status, dict(pairs))
 

@@ -5,7 +5,8 @@
 Two streams run side by side, each with faults of its own back to back; between them come the faults of what they
 share. After each fault the next committed micro-batch is waited for, everything sent so far is counted and
 published, and every published row, every commit and every rejected record is compared with the oracle's. At the
-first difference the run ends, says the seed, the trial and the rows, and keeps its directory.
+first difference the run ends, says the seed, the trial and the rows, and keeps its directory. A stream that did not
+come back in time counts as failed, and the run goes on when it does later.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests.chaos.faults import Fault, Scene, load_all
-from tests.chaos.lane import Lane
+from tests.chaos.lane import Lane, NotAsItShouldBe, NumbersDiffer
 from tests.chaos.report import Trial, summary, write_report
 from tests.chaos.stage import Complaints, Stage
 
 SIDE_BY_SIDE = 4
 """Faults of each stream between two faults of all: so that they need not wait for each other after every one."""
 THOROUGH_EVERY = 10
+FAILURES = 5
+"""So many faults that were not as they should be end a run."""
 
 
 def draw(faults: Mapping[str, Fault], dice: random.Random, scope: str, count: int) -> list[Fault]:
@@ -56,7 +59,7 @@ class Run:
                 own = random.Random(dice.random())
                 everybody = fault.name.startswith("stream host")
                 lanes = self.stage.lanes if everybody else [own.choice(self.stage.lanes)]
-                self.trial(fault, lanes, own)
+                self.try_it(fault, lanes, own)
 
     def until(self, ends: float) -> None:
         """Draw faults until a moment (`time.monotonic`). Raises NotAsItShouldBe at the first difference."""
@@ -71,21 +74,31 @@ class Run:
                     done.result()
             for fault in draw(self._faults, dice, "all", 1):
                 if time.monotonic() < ends:
-                    self.trial(fault, self.stage.lanes, random.Random(dice.random()))
+                    self.try_it(fault, self.stage.lanes, random.Random(dice.random()))
 
     def _one_by_one(self, lane: Lane, faults: Sequence[Fault], dice: random.Random, ends: float) -> None:
         for fault in faults:
             if time.monotonic() < ends:
-                self.trial(fault, [lane], dice)
+                self.try_it(fault, [lane], dice)
+
+    def try_it(self, fault: Fault, lanes: Sequence[Lane], dice: random.Random) -> None:
+        """As `trial`; a stream that was not back in time does not end the run, unless that happens often."""
+        try:
+            self.trial(fault, lanes, dice)
+        except NumbersDiffer:
+            raise
+        except NotAsItShouldBe:
+            if sum(one.seconds is None for one in self.trials) >= FAILURES:
+                raise
 
     def trial(self, fault: Fault, lanes: Sequence[Lane], dice: random.Random) -> Trial:
         """One fault, from a steady stream to a steady one, with everything checked."""
-        for lane in lanes:
-            lane.wait_steady()
-            lane.next_commit(time.monotonic())
         began = time.monotonic()
         name = " and ".join(lane.name for lane in lanes)
         try:
+            for lane in lanes:
+                lane.wait_steady()
+                lane.next_commit(time.monotonic())
             counts_from = fault.inject(Scene(self.stage, lanes[0], dice, self.patience))
             commits = [lane.next_commit(counts_from) for lane in lanes]
             seconds = max(0.0, max(commit.at for commit in commits) - counts_from)
@@ -144,6 +157,10 @@ def main() -> int:
             run.finish()
         except Exception as error:
             problem = f"{type(error).__name__}: {error}"
+            stage.keep = True
+        failed = [one for one in run.trials if one.seconds is None]
+        if failed and problem is None:
+            problem = f"{len(failed)} of {len(run.trials)} faults: {failed[0].fault}: {failed[0].problem}"
             stage.keep = True
         if complaints.found and problem is None:
             problem = f"the publisher complained: {complaints.found[0]}"
