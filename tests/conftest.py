@@ -28,6 +28,17 @@ _numbers = itertools.count(1)
 hypothesis_settings.register_profile("millrace", deadline=None)
 hypothesis_settings.load_profile("millrace")
 
+TAKES_THE_MACHINE = ("chaos", "e2e")
+"""Folders whose tests bring up so much at a time that two of them side by side would only wait for each other."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file stays on one worker, for its fixtures; and so do all of those that take the machine."""
+    for item in items:
+        folder, *_ = item.path.relative_to(Path(__file__).parent).parts
+        together = "the machine" if folder in TAKES_THE_MACHINE else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(together))
+
 
 def wait_until(condition: Callable[[], object], timeout: float, what: str, every: float = 0.05) -> None:
     """Poll until the condition is true; fail naming what was waited for. `timeout` and `every` in seconds."""
