@@ -14,8 +14,11 @@ from types import FrameType
 
 from millrace.catalog import CatalogError, load_catalog
 from millrace.control.supervised import dag_of
+from millrace.doctor.examine import examine_quickly
+from millrace.doctor.finding import count
 from millrace.feeds.choice import feed_from_text
 from millrace.local import checks, first_hours
+from millrace.local.called import command_name
 from millrace.local.choices import FEED, STREAMS, choose, keep_choices, read_choices
 from millrace.local.credentials import ensure_secrets
 from millrace.local.down import stop_all, sweep
@@ -69,6 +72,7 @@ def up(
         if running:
             keep_choices(home, chosen)
             _mend(stack, steps, asked=asked)
+            _examine(stack, steps)
             return stack
         sweep(settings, steps)
         checks.check_memory()
@@ -89,6 +93,7 @@ def up(
             with _undisturbed():
                 stop_all(settings, steps)
             raise
+        _examine(stack, steps)
     return stack
 
 
@@ -232,6 +237,16 @@ def _see_data_flow(stack: Stack, steps: Steps, begun: datetime) -> None:
     with steps.step("The past day") as note:
         hours = first_hours.publish(stack, seen, whole_run=True)
         note(f"{sum(hours.values())} hours published")
+
+
+def _examine(stack: Stack, steps: Steps) -> None:
+    """Say what is wrong with what runs now, or soon would be; it goes on running."""
+    with steps.step("A look at everything") as note:
+        findings = examine_quickly(stack.settings, stack.catalog)
+        errors = [finding for finding in findings if finding.level == "error"]
+        note(f"{count(findings, 'fine')} checks fine; `{command_name()} doctor` makes all of them")
+    for finding in errors:
+        steps.remark(f"{finding.part}: {finding.says}{f': {finding.do}' if finding.do else ''}")
 
 
 @contextmanager
