@@ -56,7 +56,7 @@ check: ## format, lint and types
 lock: ## resolve requirements.in and the list of jars anew
 	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv"; exit 1; }
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-		--custom-compile-command "make lock" --output-file requirements.txt requirements.in
+		--custom-compile-command "make lock" --output-file requirements.txt requirements.in requirements-dev.in
 	@bin/install
 	@.venv/bin/python -m millrace.local.jars_lock
 

@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from millrace.connections import connection_settings
 from millrace.kafka_access import OPEN, KafkaAccess, KafkaSecurity, certificates, read_security
 from millrace.settings_error import SettingsError as SettingsError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+IS_SOURCE_TREE = (PROJECT_ROOT / "pyproject.toml").is_file()
+"""Else it is installed from a wheel, and where things are must be said."""
 
 DEFAULT_PORTS: dict[str, int] = {
     "KAFKA": 19092,
@@ -82,7 +85,10 @@ class Settings:
 def load(env: Mapping[str, str] | None = None) -> Settings:
     """The settings in force. Raises SettingsError naming the variable or file that is wrong."""
     env = os.environ if env is None else env
-    home = Path(env.get("MILLRACE_HOME") or PROJECT_ROOT / ".millrace").expanduser().absolute()
+    env = {**env, **connection_settings(env)}
+    home = _place(
+        env.get("MILLRACE_HOME"), "MILLRACE_HOME", ".millrace", "a directory for checkpoints and logs"
+    )
     kept = _read_json(home / "settings.json")
     secrets = _read_json(home / "secrets.json")
 
@@ -109,7 +115,9 @@ def load(env: Mapping[str, str] | None = None) -> Settings:
     endpoint = None if named == AWS else named
     return Settings(
         home=home,
-        catalog_dir=Path(value("MILLRACE_CATALOG") or PROJECT_ROOT / "catalog").expanduser().absolute(),
+        catalog_dir=_place(
+            value("MILLRACE_CATALOG"), "MILLRACE_CATALOG", "catalog", "the directory with streams.yaml"
+        ),
         kafka=value("MILLRACE_KAFKA") or f"127.0.0.1:{ports.kafka}",
         s3_endpoint=endpoint,
         s3_region=value("MILLRACE_S3_REGION") or "us-east-1",
@@ -125,6 +133,27 @@ def load(env: Mapping[str, str] | None = None) -> Settings:
         s3_addressing=_s3_addressing(value("MILLRACE_S3_ADDRESSING") or "path", endpoint),
         kafka_security=read_security(value, secret),
     )
+
+
+def expectations_dir(env: Mapping[str, str] | None = None) -> Path:
+    """The suites: MILLRACE_EXPECTATIONS, else those of the source tree, else `expectations/` beside the catalog."""
+    env = os.environ if env is None else env
+    if named := env.get("MILLRACE_EXPECTATIONS"):
+        return Path(named).expanduser().absolute()
+    own = PROJECT_ROOT / "expectations"
+    catalog = env.get("MILLRACE_CATALOG")
+    if IS_SOURCE_TREE or not catalog:
+        return own
+    return Path(catalog).expanduser().absolute().parent / "expectations"
+
+
+def _place(named: str | None, name: str, in_tree: str, what: str) -> Path:
+    """A directory that has a default only where Millrace runs from its source tree."""
+    if named is None or named == "":
+        if not IS_SOURCE_TREE:
+            raise SettingsError(f"{name} is not set: it must be {what} (docs/deploy.md)")
+        return PROJECT_ROOT / in_tree
+    return Path(named).expanduser().absolute()
 
 
 def _s3_ca(path: str | None, endpoint: str | None) -> Path | None:

@@ -42,7 +42,7 @@ def doctor(
             findings.append(finding)
             show(console, finding)
         console.print(
-            f"{len(findings)} findings, {count(findings, 'warning')} warnings, {count(findings, 'error')} errors "
+            f"{count(findings, 'fine')} fine, warnings: {count(findings, 'warning')}, errors: {count(findings, 'error')} "
             f"({time.monotonic() - begun:.0f} s)",
             highlight=False,
         )

@@ -188,7 +188,7 @@ def _work(facts: AirflowFacts, now: datetime) -> Iterator[Finding]:
             "start `airflow triggerer` with the plugins folder of the others, and see its log",
         )
     elif facts.deferred:
-        yield fine(PART, f"{len(facts.deferred)} streams are watched by the triggerer")
+        yield fine(PART, f"the triggerer watches {len(facts.deferred)} stream(s)")
 
 
 def _slots(pools: list[dict[str, Any]]) -> int | None:

@@ -99,7 +99,7 @@ def judge_answer(url: str, status: int | None, reason: str = "") -> Finding:
             "AIRFLOW__API_AUTH__JWT_SECRET, AIRFLOW__API_AUTH__JWT_ISSUER and AIRFLOW__EXECUTION_API__JWT_AUDIENCE "
             "must be the same in every component, and their clocks must agree",
         )
-    if status == 404 and reason == "unknown":
+    if status < 500 and reason == "unknown":
         return error(
             PART,
             f"what answers at {url} is not Airflow's execution API",
@@ -160,12 +160,12 @@ def _ask_execution_api(url: str) -> Finding:
 
 
 def _known(answer: Any) -> str:
-    """Airflow's own 404 names its reason."""
+    """The execution API names what it did not find; another server, or Airflow's page, says something else."""
     try:
         detail = answer.json()["detail"]
     except (ValueError, KeyError, TypeError):
         return "unknown"
-    return "" if isinstance(detail, dict) else "unknown"
+    return "" if answer.status_code == 404 and isinstance(detail, dict) else "unknown"
 
 
 def _spark_connection() -> Finding:

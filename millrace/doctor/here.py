@@ -143,4 +143,4 @@ def _stream_host(settings: Settings) -> Finding:
         return warning(
             "Stream host", "it knows no stream", "restart it: its catalog was empty when it started"
         )
-    return fine("Stream host", f"it answers; {running} drivers run")
+    return fine("Stream host", f"it answers; drivers that run: {running}")

@@ -37,7 +37,7 @@ def look_at_kafka(
         yield error(PART, f"no broker answers at {kafka}: {reason}", what_to_do(reason))
         return
     brokers = len(metadata.brokers)
-    yield fine(PART, f"{brokers} broker{'s' if brokers > 1 else ''} at {kafka}")
+    yield fine(PART, f"it answers at {kafka}, brokers: {brokers}")
     if (open_login := _open_login(kafka)) is not None:
         yield open_login
     partitions = {name: len(topic.partitions) for name, topic in metadata.topics.items()}

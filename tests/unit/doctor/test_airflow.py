@@ -127,7 +127,8 @@ def test_a_setting_that_fails_silently_is_told(
         (404, "", "fine", "takes their tokens"),
         (403, "", "error", "every task would fail"),
         (404, "unknown", "error", "not Airflow's execution API"),
-        (502, "", "error", "answers 502"),
+        (200, "unknown", "error", "not Airflow's execution API"),
+        (502, "unknown", "error", "answers 502"),
         (None, "Connection refused", "error", "there is no answer: Connection refused"),
     ],
 )
