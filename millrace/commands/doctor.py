@@ -42,8 +42,8 @@ def doctor(
             findings.append(finding)
             show(console, finding)
         console.print(
-            f"{count(findings, 'fine')} fine, warnings: {count(findings, 'warning')}, errors: {count(findings, 'error')} "
-            f"({time.monotonic() - begun:.0f} s)",
+            f"errors: {count(findings, 'error')}, warnings: {count(findings, 'warning')}, "
+            f"fine: {count(findings, 'fine')} ({time.monotonic() - begun:.0f} s)",
             highlight=False,
         )
     if count(findings, "error"):
