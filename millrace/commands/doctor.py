@@ -27,11 +27,15 @@ def doctor(
     from rich.console import Console
 
     from millrace import settings
+    from millrace.doctor.airflow_access import is_embedded
     from millrace.doctor.examine import examine
     from millrace.doctor.finding import count
+    from millrace.local.home import stack_settings
 
     begun = time.monotonic()
     found = settings.load()
+    if is_embedded(found):
+        found = stack_settings()  # whatever account the shell is set to
     console = Console()
     findings: list[Finding] = []
     if as_json:
