@@ -30,6 +30,7 @@ from millrace.local.programs import AIRFLOW_PROGRAMS, NAMES, check_path
 from millrace.local.progress import Steps
 from millrace.local.stack import Cancelled, Stack
 from millrace.local.supervisor import Supervisor
+from millrace.settings import IS_SOURCE_TREE
 from millrace.signals import handled
 
 CATCH_UP_PATIENCE = 90
@@ -48,6 +49,11 @@ def up(
     Raises StackError. When something does not start, and on Ctrl-C, what this call started is stopped again;
     on NoData it is not.
     """
+    if not IS_SOURCE_TREE:
+        raise StackError(
+            "the embedded stack needs the source tree, with dags/ and plugins/: run it from a clone. How Millrace goes "
+            "into an Airflow that exists is in docs/deploy.md"
+        )
     home = stack_settings().home
     check_path(home)
     java = find_java()

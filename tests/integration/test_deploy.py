@@ -197,17 +197,15 @@ def test_airflow_loads_every_dag_and_plugin(deployment: Deployment) -> None:
     assert not (deployment.directory / "home").exists(), "reading DAGs makes nothing"
 
 
-def test_the_command_is_installed(deployment: Deployment) -> None:
-    done = subprocess.run(
-        [str(deployment.directory / "venv/bin/millrace"), "doctor", "--help"],
-        env=deployment.environment,
-        cwd=deployment.directory,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+def test_the_command_is_installed_and_the_embedded_stack_is_not_begun(deployment: Deployment) -> None:
+    program = deployment.directory / "venv/bin/millrace"
+    assert program.read_text().startswith(f"#!{deployment.directory}/venv/bin/python")
+    done = deployment.run(str(program), "doctor", "--help")
     assert done.returncode == 0, done.stderr
     assert "Check this deployment" in done.stdout
+    done = deployment.run(str(program), "up")
+    assert done.returncode == 1
+    assert done.stderr.startswith("millrace: the embedded stack needs the source tree")
 
 
 @pytest.mark.parametrize("missing", ["MILLRACE_HOME", "MILLRACE_CATALOG"])

@@ -103,11 +103,11 @@ def test_a_store_with_two_creators_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("store", "words"),
-    [(ListsLate(), "not in a LIST"), (KeepsWhatIsDeleted(), "still there after its DELETE")],
+    ("kind", "words"),
+    [(ListsLate, "not in a LIST"), (KeepsWhatIsDeleted, "still there after its DELETE")],
 )
-def test_a_store_without_order_is_an_error(store: MemoryStore, words: str) -> None:
-    ((level, says),) = bad(store)
+def test_a_store_without_order_is_an_error(kind: type[Store], words: str) -> None:
+    ((level, says),) = bad(kind())
     assert (level, words in says) == ("error", True)
 
 
