@@ -5,7 +5,7 @@ MILLRACE := .venv/bin/millrace
 PYTEST := .venv/bin/python -m pytest --numprocesses $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder
 PYTHON_DIRS := millrace spark_apps dags plugins tests bench
 
-.PHONY: help install up down status logs clean test test-dags simulate soak chaos check lock
+.PHONY: help install up down status doctor logs clean test test-dags simulate soak chaos check lock
 
 help: ## this text
 	@echo "Millrace: long-lived Spark streams as first-class citizens of Airflow"
@@ -23,6 +23,9 @@ down: $(MILLRACE) ## stop everything, in order
 
 status: $(MILLRACE) ## processes, memory, streams
 	@$(MILLRACE) status || true
+
+doctor: $(MILLRACE) ## what is wrong with Java, Kafka, the store or Airflow, and what to do
+	@$(MILLRACE) doctor
 
 logs: $(MILLRACE) ## the log of NAME=... (without it: all names)
 	@$(MILLRACE) logs $(if $(NAME),'$(NAME)')

@@ -56,7 +56,8 @@ class SecureServer(KafkaServer):
     def add_user(self) -> None:
         credential = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
         user = UserScramCredentialUpsertion(USER, credential, PASSWORD.encode())
-        self._inner().alter_user_scram_credentials([user])[USER].result(30)
+        admin = self._inner()  # it must live until the answer is there
+        admin.alter_user_scram_credentials([user])[USER].result(30)
 
     def _inner(self) -> AdminClient:
         return AdminClient({"bootstrap.servers": f"127.0.0.1:{self.inner_port}", "log_level": 0})
