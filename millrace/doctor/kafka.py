@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -34,7 +35,8 @@ def look_at_kafka(
         metadata = admin.list_topics(timeout=timeout)
     except KafkaException as problem:
         reason = said.of(admin, problem)
-        yield error(PART, f"no broker answers at {kafka}: {reason}", what_to_do(reason))
+        do = what_to_do(reason, port_answers=_port_answers(kafka))
+        yield error(PART, f"no broker answers at {kafka}: {reason}", do)
         return
     brokers = len(metadata.brokers)
     yield fine(PART, f"it answers at {kafka}, brokers: {brokers}")
@@ -195,18 +197,32 @@ def _round_trip(kafka: Kafka, topic: str, timeout: float) -> tuple[datetime, dat
     raise TimeoutError(f"not read within {timeout:g} s")
 
 
-def what_to_do(reason: str) -> str:
-    """What to do when no broker answers, by the words of librdkafka."""
+def what_to_do(reason: str, *, port_answers: bool = False) -> str:
+    """What to do when no broker answers, by the words of librdkafka; `port_answers`: something is there."""
     hints = {
-        "uthentication": "MILLRACE_KAFKA_USERNAME and MILLRACE_KAFKA_PASSWORD must be a user of that Kafka, and "
+        "unsupported sasl": "MILLRACE_KAFKA_SASL_MECHANISM must be one that this listener takes",
+        "authentication": "MILLRACE_KAFKA_USERNAME and MILLRACE_KAFKA_PASSWORD must be a user of that Kafka, and "
         "MILLRACE_KAFKA_SASL_MECHANISM one that it has for this user",
         "certificate": "name the authority that signed the brokers' certificates (a PEM file) with MILLRACE_KAFKA_CA; "
         "the names in MILLRACE_KAFKA must be those that the certificates have",
-        "unsupported": "MILLRACE_KAFKA_SASL_MECHANISM is none that this listener takes: ask who runs the brokers",
-        "SSL": "does this port speak TLS? MILLRACE_KAFKA_SECURITY must be what the listener is: PLAINTEXT, SSL, "
-        "SASL_PLAINTEXT or SASL_SSL",
-        "isconnected": "the port answers but hangs up: MILLRACE_KAFKA_SECURITY must be what the listener is (does it "
-        "want TLS or a login?)",
+        "ssl handshake": "does this port speak TLS? MILLRACE_KAFKA_SECURITY must be what the listener is",
     }
-    otherwise = "is it up, and MILLRACE_KAFKA right? For the embedded stack: `millrace status`, `millrace up`"
-    return next((do for word, do in hints.items() if word in reason), otherwise)
+    for words, do in hints.items():
+        if words in reason.lower():
+            return do
+    if port_answers:
+        return (
+            "the port answers, but not as a broker with these settings: MILLRACE_KAFKA_SECURITY must be what the "
+            "listener is (does it want TLS, or a login?)"
+        )
+    return "is it up, and MILLRACE_KAFKA right? For the embedded stack: `millrace status`, `millrace up`"
+
+
+def _port_answers(kafka: Kafka) -> bool:
+    """Whether anything listens at the first address."""
+    host, _, port = str(kafka).split(",")[0].strip().rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
+    except (OSError, ValueError):
+        return False
+    return True

@@ -47,9 +47,13 @@ def test_settings_that_may_not_be_seen_are_a_warning() -> None:
         ("SASL authentication error: Authentication failed during authentication", "MILLRACE_KAFKA_PASSWORD"),
         ("SSL handshake failed: certificate verify failed", "MILLRACE_KAFKA_CA"),
         ("SSL handshake failed: wrong version number", "MILLRACE_KAFKA_SECURITY"),
-        ("Disconnected while requesting ApiVersion", "MILLRACE_KAFKA_SECURITY"),
+        ("SCRAM-SHA-256 handshake failed: Unsupported SASL mechanism", "MILLRACE_KAFKA_SASL_MECHANISM"),
         ("Connect to ipv4#127.0.0.1:9 failed: Connection refused", "MILLRACE_KAFKA right"),
     ],
 )
 def test_every_usual_refusal_has_its_remedy(reason: str, words: str) -> None:
     assert words in what_to_do(reason)
+
+
+def test_a_port_that_answers_but_not_as_told_is_of_another_kind() -> None:
+    assert "MILLRACE_KAFKA_SECURITY" in what_to_do("1/1 brokers are down", port_answers=True)
