@@ -160,27 +160,17 @@ def test_the_doctor_finds_nothing_wrong_and_finds_what_is_made_wrong(platform: P
     assert fine.count("its clock and the one here agree") == 2, "Kafka's and the store's"
 
 
-@pytest.mark.parametrize(
-    ("setting", "value", "words"),
-    [
-        ("AIRFLOW__API_AUTH__JWT_ISSUER", "another", "every task would fail"),
-        ("AIRFLOW__CORE__EXECUTION_API_SERVER_URL", "{url}/nothing/", "not Airflow's execution API"),
-    ],
-)
-def test_settings_with_which_all_is_healthy_and_no_task_works_are_found(
-    platform: Platform, setting: str, value: str, words: str
-) -> None:
+def test_settings_with_which_all_is_healthy_and_no_task_works_are_found(platform: Platform) -> None:
     component = stack_environment(platform.settings, ensure_secrets(platform.home), find_java())
-    changed = {setting: value.format(url=platform.settings.airflow_url)}
     done = subprocess.run(
         [sys.executable, "-m", "millrace.doctor.airflow_config"],
-        env=component | changed,
+        env=component | {"AIRFLOW__API_AUTH__JWT_ISSUER": "another"},
         capture_output=True,
         text=True,
         timeout=90,
     )
     (found,) = (one for one in json.loads(done.stdout) if one["level"] == "error")
-    assert words in found["says"]
+    assert "every task would fail" in found["says"]
 
 
 def test_airflow_killed_as_a_whole_leaves_the_driver_alone_and_supervises_it_again(
