@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from millrace.control.supervised import dag_of
 from millrace.doctor.finding import Finding, error, fine, warning
 
 PART = "Airflow"
@@ -90,16 +91,16 @@ def gather(api: Asker, now: datetime) -> AirflowFacts:
 
 
 def judge(
-    facts: AirflowFacts, streams: Collection[str], started: Collection[str], now: datetime, *, atomic: bool
+    facts: AirflowFacts, known: Collection[str], started: Collection[str], now: datetime, *, atomic: bool
 ) -> Iterator[Finding]:
-    """`streams`: those of the catalog, `started`: of these, those that begin by themselves; `atomic`: the store's
-    If-Match."""
+    """`known`: the streams and feeds of the catalog, as control names them; `started`: the streams that begin by
+    themselves; `atomic`: the store's If-Match."""
     unhealthy = [name for name, status in facts.health.items() if status != "healthy"]
     for name in unhealthy:
         yield error(PART, f"its {name} is {facts.health[name] or 'not there'}", _mend(name))
     if not unhealthy:
         yield fine(PART, "api-server, scheduler, dag-processor and triggerer are healthy")
-    yield from _code(facts, [*BY_SCHEDULE, *BY_HAND, *(f"stream__{name}" for name in streams)])
+    yield from _code(facts, [*BY_SCHEDULE, *BY_HAND, *(dag_of(name) for name in known)])
     yield from _paused(facts, started)
     yield _pool(facts.pool_slots, atomic)
     yield from _work(facts, now)
@@ -140,11 +141,11 @@ def _paused(facts: AirflowFacts, started: Collection[str]) -> Iterator[Finding]:
             yield warning(
                 PART, f"{dag} is paused: {consequence}", f"`airflow dags unpause {dag}`, or in its page"
             )
-    unwatched = [name for name in started if facts.dags.get(f"stream__{name}")]
+    unwatched = [name for name in started if facts.dags.get(dag_of(name))]
     if unwatched:
         yield warning(
             PART,
-            f"paused: {', '.join(f'stream__{name}' for name in unwatched)}; these streams go unwatched",
+            f"paused: {', '.join(dag_of(name) for name in unwatched)}; these streams go unwatched",
             "unpause them; or take `autostart` from them in catalog/streams.yaml",
         )
 
@@ -188,7 +189,7 @@ def _work(facts: AirflowFacts, now: datetime) -> Iterator[Finding]:
             "start `airflow triggerer` with the plugins folder of the others, and see its log",
         )
     elif facts.deferred:
-        yield fine(PART, f"the triggerer watches {len(facts.deferred)} stream(s)")
+        yield fine(PART, f"the triggerer watches {len(facts.deferred)} streams and feeds")
 
 
 def _slots(pools: list[dict[str, Any]]) -> int | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 
 from millrace.catalog import Catalog, CatalogError
+from millrace.control.supervised import supervised
 from millrace.doctor import airflow, here
 from millrace.doctor.airflow_access import look_at_config, open_airflow
 from millrace.doctor.finding import Finding, error
@@ -65,7 +66,7 @@ def _airflow(settings: Settings, catalog: Catalog) -> Iterable[Finding]:
     now = datetime.now(UTC)
     return airflow.judge(
         airflow.gather(opened, now),
-        list(catalog.streams),
+        list(supervised(catalog)),
         catalog.started(settings.streams),
         now,
         atomic=settings.if_match == "atomic",

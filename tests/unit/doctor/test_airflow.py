@@ -13,7 +13,7 @@ from millrace.doctor.airflow_config import Option, execution_api_url, judge_answ
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 GOOD = AirflowFacts(
     health=dict.fromkeys(COMPONENTS, "healthy"),
-    dags=dict.fromkeys((*BY_SCHEDULE, *BY_HAND, "stream__orders", "stream__words"), False),
+    dags=dict.fromkeys((*BY_SCHEDULE, *BY_HAND, "stream__orders", "stream__words", "feed__market"), False),
     pool_slots=1,
     deferred=[Deferred("stream__orders", taken=True, since=NOW - timedelta(minutes=50))],
     succeeded=3,
@@ -21,7 +21,7 @@ GOOD = AirflowFacts(
 
 
 def bad(facts: AirflowFacts, *, atomic: bool = False) -> list[tuple[str, str]]:
-    found = judge(facts, ["orders", "words"], ["orders"], NOW, atomic=atomic)
+    found = judge(facts, ["orders", "words", "feed-market"], ["orders"], NOW, atomic=atomic)
     return [(one.level, one.says) for one in found if one.level != "fine"]
 
 
