@@ -152,7 +152,7 @@ def what_to_do(problem: str) -> str:
         "RequestTimeTooSkewed": "the clock here is more than 15 minutes off: let it keep time by NTP",
         "AccessDenied": "allow s3:ListBucket on the bucket, and s3:GetObject, s3:PutObject, s3:DeleteObject below "
         "the prefix",
-        "403": "allow s3:ListBucket on the bucket, and s3:GetObject, s3:PutObject, s3:DeleteObject below the prefix",
+        "(403)": "allow s3:ListBucket on the bucket, and s3:GetObject, s3:PutObject, s3:DeleteObject below the prefix",
         "CERTIFICATE_VERIFY_FAILED": "name the authority that signed its certificate (a PEM file) with "
         "MILLRACE_S3_CA; the name in MILLRACE_S3_ENDPOINT must be one that the certificate has",
         "SSL": "does the server speak TLS? MILLRACE_S3_ENDPOINT begins with https:// if so, else with http://",

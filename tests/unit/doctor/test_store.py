@@ -134,6 +134,8 @@ def test_what_is_not_allowed_is_said_with_what_would_be_right() -> None:
         ("SSL validation failed ... CERTIFICATE_VERIFY_FAILED", "MILLRACE_S3_CA"),
         ("Could not connect to the endpoint URL", "MILLRACE_S3_ENDPOINT"),
         ("RequestTimeTooSkewed", "NTP"),
+        ("An error occurred (403) when calling the HeadObject operation: Forbidden", "s3:GetObject"),
+        ("PUT doctor/403/probe ... CERTIFICATE_VERIFY_FAILED", "MILLRACE_S3_CA"),
     ],
 )
 def test_every_usual_refusal_has_its_remedy(problem: str, words: str) -> None:
