@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
+from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, NewTopic
 
 from millrace.catalog import TopicSpec
 from millrace.doctor import clock
@@ -32,7 +32,7 @@ def look_at_kafka(
     said = LastError()
     admin = AdminClient({**librdkafka(kafka), **_QUIET, "error_cb": said})
     try:
-        metadata = admin.list_topics(timeout=timeout)
+        metadata = _first_answer(admin, said, timeout)
     except KafkaException as problem:
         reason = said.of(admin, problem)
         do = what_to_do(reason, port_answers=_port_answers(kafka))
@@ -62,6 +62,17 @@ def look_at_kafka(
         yield fine(PART, f"{len(topics)} topics as the catalog has them")
     if probe:
         yield _probed(kafka, admin, timeout)
+
+
+def _first_answer(admin: AdminClient, said: LastError, timeout: float) -> ClusterMetadata:
+    """What the brokers say of themselves. A refusal is not waited for again; librdkafka would."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            return admin.list_topics(timeout=min(0.5, timeout))
+        except KafkaException as problem:
+            if _hint(said.of(admin, problem)) is not None or time.monotonic() >= deadline:
+                raise
 
 
 def judge_topics(
@@ -199,6 +210,18 @@ def _round_trip(kafka: Kafka, topic: str, timeout: float) -> tuple[datetime, dat
 
 def what_to_do(reason: str, *, port_answers: bool = False) -> str:
     """What to do when no broker answers, by the words of librdkafka; `port_answers`: something is there."""
+    if (hint := _hint(reason)) is not None:
+        return hint
+    if port_answers:
+        return (
+            "the port answers, but not as a broker with these settings: MILLRACE_KAFKA_SECURITY must be what the "
+            "listener is (does it want TLS, or a login?)"
+        )
+    return "is it up, and MILLRACE_KAFKA right? For the embedded stack: `millrace status`, `millrace up`"
+
+
+def _hint(reason: str) -> str | None:
+    """What to do about a refusal; None when it is none."""
     hints = {
         "unsupported sasl": "MILLRACE_KAFKA_SASL_MECHANISM must be one that this listener takes",
         "authentication": "MILLRACE_KAFKA_USERNAME and MILLRACE_KAFKA_PASSWORD must be a user of that Kafka, and "
@@ -207,15 +230,7 @@ def what_to_do(reason: str, *, port_answers: bool = False) -> str:
         "the names in MILLRACE_KAFKA must be those that the certificates have",
         "ssl handshake": "does this port speak TLS? MILLRACE_KAFKA_SECURITY must be what the listener is",
     }
-    for words, do in hints.items():
-        if words in reason.lower():
-            return do
-    if port_answers:
-        return (
-            "the port answers, but not as a broker with these settings: MILLRACE_KAFKA_SECURITY must be what the "
-            "listener is (does it want TLS, or a login?)"
-        )
-    return "is it up, and MILLRACE_KAFKA right? For the embedded stack: `millrace status`, `millrace up`"
+    return next((do for words, do in hints.items() if words in reason.lower()), None)
 
 
 def _port_answers(kafka: Kafka) -> bool:
