@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from millrace import settings
+from millrace.object_bodies import _connect
 from millrace.settings import SettingsError
 from millrace.store import S3Store
 
@@ -54,6 +55,9 @@ def test_a_bucket_is_in_the_path_or_in_the_name(tmp_path: Path, how: str, url: s
         .generate_presigned_url("get_object", Params={"Bucket": "hours", "Key": "a/key"})
     )
     assert made.partition("?")[0] == url
+    reader = _connect(found)
+    inside = "/hours" if reader.config["virtual_hosted_style_request"] in (False, "false") else ""
+    assert f"{reader.config['endpoint']}{inside}/a/key" == url, "the two clients agree"
 
 
 @pytest.mark.parametrize(
