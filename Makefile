@@ -5,7 +5,7 @@ MILLRACE := .venv/bin/millrace
 PYTEST := .venv/bin/python -m pytest --numprocesses $(or $(WORKERS),2) --dist loadgroup --no-loadscope-reorder
 PYTHON_DIRS := millrace spark_apps dags plugins tests bench
 
-.PHONY: help install up down status logs clean test test-dags simulate soak chaos check lock
+.PHONY: help install up down status doctor logs clean test test-dags simulate soak chaos check lock
 
 help: ## this text
 	@echo "Millrace: long-lived Spark streams as first-class citizens of Airflow"
@@ -23,6 +23,9 @@ down: $(MILLRACE) ## stop everything, in order
 
 status: $(MILLRACE) ## processes, memory, streams
 	@$(MILLRACE) status || true
+
+doctor: $(MILLRACE) ## what is wrong with Java, Kafka, the store or Airflow, and what to do
+	@$(MILLRACE) doctor
 
 logs: $(MILLRACE) ## the log of NAME=... (without it: all names)
 	@$(MILLRACE) logs $(if $(NAME),'$(NAME)')
@@ -56,7 +59,7 @@ check: ## format, lint and types
 lock: ## resolve requirements.in and the list of jars anew
 	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv"; exit 1; }
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-		--custom-compile-command "make lock" --output-file requirements.txt requirements.in
+		--custom-compile-command "make lock" --output-file requirements.txt requirements.in requirements-dev.in
 	@bin/install
 	@.venv/bin/python -m millrace.local.jars_lock
 

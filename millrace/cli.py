@@ -6,7 +6,20 @@ import sys
 
 import typer
 
-from millrace.commands import aggregate, check, feed, host, new, prune, read, run, stack, stream, watch
+from millrace.commands import (
+    aggregate,
+    check,
+    doctor,
+    feed,
+    host,
+    new,
+    prune,
+    read,
+    run,
+    stack,
+    stream,
+    watch,
+)
 
 app = typer.Typer(
     help="Long-lived Spark streams as first-class citizens of Airflow.",
@@ -17,6 +30,7 @@ app = typer.Typer(
 for command in (stack.up, stack.down, stack.status, stack.logs, stack.password, stack.clean, stack.install):
     app.command()(command)
 app.command()(check.check)
+app.command()(doctor.doctor)
 app.add_typer(stream.app, name="stream")
 app.add_typer(feed.app, name="feed")
 app.add_typer(aggregate.app, name="aggregate")

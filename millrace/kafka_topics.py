@@ -20,6 +20,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 
 from millrace.catalog import TopicSpec
+from millrace.kafka_access import Kafka, LastError, librdkafka
 
 BROKER_DEFAULT_REPLICATION = -1
 
@@ -43,7 +44,7 @@ def topic_config(spec: TopicSpec) -> dict[str, str]:
 
 
 def ensure_topics(
-    bootstrap: str, topics: Mapping[str, TopicSpec] | Iterable[TopicSpec], *, timeout: float = 30.0
+    bootstrap: Kafka, topics: Mapping[str, TopicSpec] | Iterable[TopicSpec], *, timeout: float = 30.0
 ) -> list[str]:
     """Create what is missing, check what is there, and return the names of the created topics.
 
@@ -56,12 +57,14 @@ def ensure_topics(
     specs = list(topics.values()) if isinstance(topics, Mapping) else list(topics)
     deadline = time.monotonic() + timeout
     # log_level 0: librdkafka would print every refused connection to stderr; the error says it once.
-    admin = AdminClient({"bootstrap.servers": bootstrap, "socket.timeout.ms": 10_000, "log_level": 0})
-    existing = _partitions(admin, bootstrap, deadline)
+    said = LastError()
+    options = {**librdkafka(bootstrap), "socket.timeout.ms": 10_000, "log_level": 0, "error_cb": said}
+    admin = AdminClient(options)
+    existing = _partitions(admin, bootstrap, deadline, said)
     created = [spec.name for spec in specs if spec.name not in existing]
     if created:
         _create(admin, bootstrap, [spec for spec in specs if spec.name in created], deadline)
-        existing = _wait_for(admin, bootstrap, created, deadline)
+        existing = _wait_for(admin, bootstrap, created, deadline, said)
     for spec in specs:
         if existing[spec.name] != spec.partitions:
             raise TopicError(
@@ -74,7 +77,7 @@ def ensure_topics(
     return created
 
 
-def _partitions(admin: AdminClient, bootstrap: str, deadline: float) -> dict[str, int]:
+def _partitions(admin: AdminClient, bootstrap: Kafka, deadline: float, said: LastError) -> dict[str, int]:
     """Topic to number of partitions, as soon as a broker answers."""
     while True:
         left = deadline - time.monotonic()
@@ -83,7 +86,7 @@ def _partitions(admin: AdminClient, bootstrap: str, deadline: float) -> dict[str
         except KafkaException as error:
             if time.monotonic() >= deadline:
                 raise KafkaUnavailable(
-                    f"no Kafka broker answers at {bootstrap} ({error.args[0].str()}). Is the stack up "
+                    f"no Kafka broker answers at {bootstrap} ({said.of(admin, error)}). Is the stack up "
                     "(`millrace status`)? MILLRACE_KAFKA names another address"
                 ) from None
             time.sleep(0.1)
@@ -91,7 +94,7 @@ def _partitions(admin: AdminClient, bootstrap: str, deadline: float) -> dict[str
             return {name: len(topic.partitions) for name, topic in metadata.topics.items()}
 
 
-def _create(admin: AdminClient, bootstrap: str, specs: list[TopicSpec], deadline: float) -> None:
+def _create(admin: AdminClient, bootstrap: Kafka, specs: list[TopicSpec], deadline: float) -> None:
     wanted = [
         NewTopic(spec.name, spec.partitions, BROKER_DEFAULT_REPLICATION, config=topic_config(spec))
         for spec in specs
@@ -108,10 +111,12 @@ def _create(admin: AdminClient, bootstrap: str, specs: list[TopicSpec], deadline
                 ) from None
 
 
-def _wait_for(admin: AdminClient, bootstrap: str, names: list[str], deadline: float) -> dict[str, int]:
+def _wait_for(
+    admin: AdminClient, bootstrap: Kafka, names: list[str], deadline: float, said: LastError
+) -> dict[str, int]:
     """A created topic reaches the brokers' metadata a moment later than the answer to its creation."""
     while True:
-        existing = _partitions(admin, bootstrap, deadline)
+        existing = _partitions(admin, bootstrap, deadline, said)
         missing = [name for name in names if not existing.get(name)]
         if not missing:
             return existing
@@ -123,7 +128,7 @@ def _wait_for(admin: AdminClient, bootstrap: str, names: list[str], deadline: fl
         time.sleep(0.05)
 
 
-def _check_configs(admin: AdminClient, bootstrap: str, specs: list[TopicSpec], deadline: float) -> None:
+def _check_configs(admin: AdminClient, bootstrap: Kafka, specs: list[TopicSpec], deadline: float) -> None:
     resources = {spec.name: ConfigResource(ConfigResource.Type.TOPIC, spec.name) for spec in specs}
     if not resources:
         return

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from obstore.store import S3Config, S3Store
+    from obstore.store import ClientConfig, S3Config, S3Store
 
     from millrace.settings import Settings
 
@@ -55,24 +55,38 @@ class BodyReader:
 def _connect(settings: Settings) -> S3Store:
     from obstore.store import S3Store
 
+    client: ClientConfig = {
+        "allow_http": True,
+        "connect_timeout": timedelta(seconds=5),
+        "timeout": timedelta(seconds=60),
+    }
+    if settings.s3_ca is not None:
+        client["root_certificate"] = settings.s3_ca.read_bytes()
     config: S3Config = {
         "region": settings.s3_region,
         "access_key_id": settings.access_key or "",
         "secret_access_key": settings.secret_key or "",
-        "virtual_hosted_style_request": False,
+        "virtual_hosted_style_request": settings.s3_addressing == "virtual",
     }
+    if settings.session_token:
+        config["session_token"] = settings.session_token
     if settings.s3_endpoint:
-        config["endpoint"] = settings.s3_endpoint
+        config["endpoint"] = _endpoint(settings)
     return S3Store(
         settings.bucket,
         config=config,
-        client_options={
-            "allow_http": True,
-            "connect_timeout": timedelta(seconds=5),
-            "timeout": timedelta(seconds=60),
-        },
+        client_options=client,
         retry_config={"max_retries": 0},
     )
+
+
+def _endpoint(settings: Settings) -> str:
+    """As obstore wants it: with the bucket where the bucket is part of the name."""
+    assert settings.s3_endpoint is not None
+    if settings.s3_addressing == "path":
+        return settings.s3_endpoint
+    scheme, _, rest = settings.s3_endpoint.partition("://")
+    return f"{scheme}://{settings.bucket}.{rest}"
 
 
 def _is_own_process() -> bool:

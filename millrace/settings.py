@@ -11,10 +11,18 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
+
+from millrace.connections import connection_settings
+from millrace.kafka_access import OPEN, KafkaAccess, KafkaSecurity, certificates, read_security
+from millrace.settings_error import SettingsError as SettingsError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+IS_SOURCE_TREE = (PROJECT_ROOT / "pyproject.toml").is_file()
+"""Else it is installed from a wheel, and where things are must be said."""
 
 DEFAULT_PORTS: dict[str, int] = {
     "KAFKA": 19092,
@@ -23,9 +31,8 @@ DEFAULT_PORTS: dict[str, int] = {
     "AIRFLOW": 18080,
 }
 
-
-class SettingsError(ValueError):
-    """A setting is missing or unusable; the message names it and says what would be right."""
+AWS = "aws"
+"""As MILLRACE_S3_ENDPOINT: Amazon's own S3 in the region."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,18 @@ class Settings:
     """Names of streams, separated by commas, that begin by themselves; empty: those of the catalog's `autostart`."""
     access_key: str | None = field(default=None, repr=False)
     secret_key: str | None = field(default=None, repr=False)
+    session_token: str | None = field(default=None, repr=False)
+    """Of temporary S3 keys, which are refused without it."""
+    s3_ca: Path | None = None
+    """A PEM file with the authorities to trust at the S3 endpoint; None: those that the system trusts."""
+    s3_addressing: Literal["path", "virtual"] = "path"
+    """`virtual`: the bucket is part of the host name, as Amazon prefers it; `path`: the first part of the path."""
+    kafka_security: KafkaSecurity = OPEN
+
+    @property
+    def kafka_access(self) -> KafkaAccess:
+        """Where Kafka is and what it asks for, as clients are given it."""
+        return KafkaAccess(self.kafka, self.kafka_security)
 
     @property
     def airflow_url(self) -> str:
@@ -66,13 +85,19 @@ class Settings:
 def load(env: Mapping[str, str] | None = None) -> Settings:
     """The settings in force. Raises SettingsError naming the variable or file that is wrong."""
     env = os.environ if env is None else env
-    home = Path(env.get("MILLRACE_HOME") or PROJECT_ROOT / ".millrace").expanduser().absolute()
+    env = {**env, **connection_settings(env)}
+    home = _place(
+        env.get("MILLRACE_HOME"), "MILLRACE_HOME", ".millrace", "a directory for checkpoints and logs"
+    )
     kept = _read_json(home / "settings.json")
     secrets = _read_json(home / "secrets.json")
 
     def value(name: str) -> str | None:
         found = env.get(name) or kept.get(name)
         return str(found) if found not in (None, "") else None
+
+    def secret(name: str) -> str | None:
+        return env.get(name) or secrets.get(name)
 
     def port(name: str) -> int:
         raw = value(f"MILLRACE_PORT_{name}")
@@ -86,20 +111,80 @@ def load(env: Mapping[str, str] | None = None) -> Settings:
     if_match = value("MILLRACE_S3_IF_MATCH") or "checked"
     if if_match not in ("atomic", "checked"):
         raise SettingsError(f"MILLRACE_S3_IF_MATCH={if_match!r}: it must be 'atomic' or 'checked'")
+    named = value("MILLRACE_S3_ENDPOINT") or f"http://127.0.0.1:{ports.s3}"
+    endpoint = None if named == AWS else named
     return Settings(
         home=home,
-        catalog_dir=Path(value("MILLRACE_CATALOG") or PROJECT_ROOT / "catalog").expanduser().absolute(),
+        catalog_dir=_place(
+            value("MILLRACE_CATALOG"), "MILLRACE_CATALOG", "catalog", "the directory with streams.yaml"
+        ),
         kafka=value("MILLRACE_KAFKA") or f"127.0.0.1:{ports.kafka}",
-        s3_endpoint=value("MILLRACE_S3_ENDPOINT") or f"http://127.0.0.1:{ports.s3}",
+        s3_endpoint=endpoint,
         s3_region=value("MILLRACE_S3_REGION") or "us-east-1",
         bucket=value("MILLRACE_BUCKET") or "millrace",
         prefix=value("MILLRACE_PREFIX") or "",
         if_match="atomic" if if_match == "atomic" else "checked",
         ports=ports,
         streams=value("MILLRACE_STREAMS") or "",
-        access_key=env.get("AWS_ACCESS_KEY_ID") or secrets.get("AWS_ACCESS_KEY_ID"),
-        secret_key=env.get("AWS_SECRET_ACCESS_KEY") or secrets.get("AWS_SECRET_ACCESS_KEY"),
+        access_key=secret("AWS_ACCESS_KEY_ID"),
+        secret_key=secret("AWS_SECRET_ACCESS_KEY"),
+        session_token=secret("AWS_SESSION_TOKEN"),
+        s3_ca=_s3_ca(value("MILLRACE_S3_CA"), endpoint),
+        s3_addressing=_s3_addressing(value("MILLRACE_S3_ADDRESSING") or "path", endpoint),
+        kafka_security=read_security(value, secret),
     )
+
+
+def expectations_dir(env: Mapping[str, str] | None = None) -> Path:
+    """The suites: MILLRACE_EXPECTATIONS, else those of the source tree, else `expectations/` beside the catalog."""
+    env = os.environ if env is None else env
+    if named := env.get("MILLRACE_EXPECTATIONS"):
+        return Path(named).expanduser().absolute()
+    own = PROJECT_ROOT / "expectations"
+    catalog = env.get("MILLRACE_CATALOG")
+    if IS_SOURCE_TREE or not catalog:
+        return own
+    return Path(catalog).expanduser().absolute().parent / "expectations"
+
+
+def _place(named: str | None, name: str, in_tree: str, what: str) -> Path:
+    """A directory that has a default only where Millrace runs from its source tree."""
+    if named is None or named == "":
+        if not IS_SOURCE_TREE:
+            raise SettingsError(f"{name} is not set: it must be {what} (docs/deploy.md)")
+        return PROJECT_ROOT / in_tree
+    return Path(named).expanduser().absolute()
+
+
+def _s3_ca(path: str | None, endpoint: str | None) -> Path | None:
+    if path is not None and endpoint is not None and not endpoint.startswith("https://"):
+        raise SettingsError(
+            f"MILLRACE_S3_CA is set, but MILLRACE_S3_ENDPOINT={endpoint} uses no TLS: it must begin with https://, "
+            "or leave MILLRACE_S3_CA out"
+        )
+    return certificates("MILLRACE_S3_CA", path) if path is not None else None
+
+
+def _s3_addressing(how: str, endpoint: str | None) -> Literal["path", "virtual"]:
+    if how == "path":
+        return "path"
+    if how != "virtual":
+        raise SettingsError(f"MILLRACE_S3_ADDRESSING={how!r}: it must be 'path' or 'virtual'")
+    host = urlsplit(endpoint).hostname if endpoint is not None else None
+    if host is not None and _is_address(host):
+        raise SettingsError(
+            f"MILLRACE_S3_ADDRESSING=virtual puts the bucket before the host name, and MILLRACE_S3_ENDPOINT={endpoint} "
+            "has none but an address: name the server, or use 'path'"
+        )
+    return "virtual"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _read_json(path: Path) -> dict[str, str]:

@@ -230,8 +230,10 @@ class S3Store:
             region_name=self._settings.s3_region,
             aws_access_key_id=self._settings.access_key,
             aws_secret_access_key=self._settings.secret_key,
+            aws_session_token=self._settings.session_token,
+            verify=str(self._settings.s3_ca) if self._settings.s3_ca is not None else None,
             config=Config(
-                s3={"addressing_style": "path"},
+                s3={"addressing_style": self._settings.s3_addressing},
                 retries=once if kind == "once" else retrying,  # type: ignore[arg-type]
                 connect_timeout=5,
                 read_timeout=60,

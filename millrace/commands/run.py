@@ -68,7 +68,7 @@ def run(
         topics = {sink.address for sink in spec.sinks if sink.kind == "kafka"}
         topics |= {spec.topic} if spec.source.kind == "kafka" else set()
         if topics:
-            ensure_topics(here.kafka, [catalog.topics[name] for name in sorted(topics)], timeout=10)
+            ensure_topics(here.kafka_access, [catalog.topics[name] for name in sorted(topics)], timeout=10)
         say(f"{app} reads {first_words(spec.source)}; every {format_duration(spec.trigger)} a micro-batch")
         say("starting Spark, some ten seconds; Ctrl-C ends it")
         done = HandRun(spec, here, fold, say).run()

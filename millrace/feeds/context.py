@@ -15,6 +15,7 @@ from millrace.feeds.secrets import redact, redact_bytes
 from millrace.feeds.sink import KafkaSink
 from millrace.feeds.source_watch import SourceWatch
 from millrace.feeds.stop import Stop
+from millrace.kafka_access import Kafka
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ class FeedContext:
     """One running feed: where it sends, where it keeps files, when it should stop, what time it is."""
 
     name: str
-    bootstrap: str
+    bootstrap: Kafka
     topic: str
     directory: Path
     """The feed's own files, `<home>/feeds/<name>`."""

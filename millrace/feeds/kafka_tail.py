@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from millrace.kafka_access import Kafka, librdkafka
 from millrace.kafka_topics import KafkaUnavailable
 
 Found = TypeVar("Found")
@@ -18,7 +19,7 @@ _FIRST_LOOK = 200
 
 
 def last_of_each_partition(
-    bootstrap: str, topic: str, what: str, *, wanted: Wanted, read: Read[Found], timeout: float = 30.0
+    bootstrap: Kafka, topic: str, what: str, *, wanted: Wanted, read: Read[Found], timeout: float = 30.0
 ) -> list[Found]:
     """What `read` makes of the last message, in each partition, that is `wanted` and for which it gives more
     than None; an empty list when there is none. `what` names it in the error.
@@ -29,7 +30,7 @@ def last_of_each_partition(
     """
     consumer = Consumer(
         {
-            "bootstrap.servers": bootstrap,
+            **librdkafka(bootstrap),
             "group.id": "millrace-tail",  # required by the library; nothing is committed under it
             "enable.auto.commit": False,
             "enable.partition.eof": False,

@@ -7,9 +7,10 @@ from confluent_kafka import Message
 from millrace.feeds.envelope import Page, decode
 from millrace.feeds.kafka_tail import last_of_each_partition
 from millrace.feeds.model import Unreadable
+from millrace.kafka_access import Kafka
 
 
-def last_poll_page(bootstrap: str, topic: str, system_id: str, *, timeout: float = 30.0) -> Page | None:
+def last_poll_page(bootstrap: Kafka, topic: str, system_id: str, *, timeout: float = 30.0) -> Page | None:
     """The last envelope of kind `poll` with this key, or None when the topic holds none.
 
     `timeout` is for each answer of the broker, in seconds. Raises KafkaUnavailable.

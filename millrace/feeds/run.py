@@ -14,6 +14,7 @@ from millrace.feeds.sink import KafkaSink
 from millrace.feeds.source_watch import SourceWatch
 from millrace.feeds.stop import Stop
 from millrace.feeds.validate import parse_options, validate_feed
+from millrace.kafka_access import Kafka
 from millrace.kafka_topics import KafkaUnavailable, ensure_topics
 from millrace.settings import Settings
 
@@ -49,13 +50,13 @@ def run_feed(
     dead_letters = catalog.topics.get(DEAD_LETTERS) or TopicSpec(name=DEAD_LETTERS)
     topic = catalog.topics.get(spec.topic) or TopicSpec(name=spec.topic)
     # Before the signals are taken over: nothing is fetched yet, so a wait for Kafka may be interrupted.
-    created = _topics(settings.kafka, [topic, dead_letters], stop)
+    created = _topics(settings.kafka_access, [topic, dead_letters], stop)
     if created is None:
         return
     if created:
         log.info("created Kafka topic(s) %s at %s", ", ".join(created), settings.kafka)
     sink = KafkaSink(
-        settings.kafka,
+        settings.kafka_access,
         feed=spec.name,
         topic=spec.topic,
         dead_letter_topic=dead_letters.name,
@@ -70,7 +71,7 @@ def run_feed(
     with stop.on_signals(), sink:
         context = FeedContext(
             name=spec.name,
-            bootstrap=settings.kafka,
+            bootstrap=settings.kafka_access,
             topic=spec.topic,
             directory=settings.home / "feeds" / spec.name,
             sink=sink,
@@ -83,7 +84,7 @@ def run_feed(
     log.info("%s: ended; everything that was fetched is in Kafka", spec.name)
 
 
-def _topics(bootstrap: str, topics: list[TopicSpec], stop: Stop) -> list[str] | None:
+def _topics(bootstrap: Kafka, topics: list[TopicSpec], stop: Stop) -> list[str] | None:
     """The topics that were created; None when stopping was asked for before Kafka answered."""
     deadline = time.monotonic() + _KAFKA_WITHIN
     while not stop.is_set:

@@ -20,6 +20,7 @@ from millrace.feeds.dead_letters import dead_letter
 from millrace.feeds.model import Rejection
 from millrace.feeds.source_watch import SourceWatch
 from millrace.feeds.stop import Stop
+from millrace.kafka_access import Kafka, librdkafka
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class KafkaSink:
 
     def __init__(
         self,
-        bootstrap: str,
+        bootstrap: Kafka,
         *,
         feed: str,
         topic: str,
@@ -65,7 +66,7 @@ class KafkaSink:
         self._stop_seen: float | None = None
         self._producer = Producer(
             {
-                "bootstrap.servers": bootstrap,
+                **librdkafka(bootstrap),
                 "client.id": f"millrace-feed-{feed}",
                 "enable.idempotence": True,
                 "acks": "all",

@@ -15,7 +15,18 @@ from millrace.local.java import Java
 from millrace.local.marker import MARKER
 from millrace.settings import PROJECT_ROOT, Settings
 
-_FOREIGN = ("AIRFLOW", FEED, STREAMS, "AWS_", "SPARK_", "PYSPARK_", "SUPERVISOR_", "PYTHONHOME")
+_FOREIGN = (
+    "AIRFLOW",
+    FEED,
+    STREAMS,
+    "MILLRACE_KAFKA",
+    "MILLRACE_S3_",
+    "AWS_",
+    "SPARK_",
+    "PYSPARK_",
+    "SUPERVISOR_",
+    "PYTHONHOME",
+)
 
 
 def stack_environment(

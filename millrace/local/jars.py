@@ -18,7 +18,7 @@ from typing import Literal
 
 from millrace.local import ivy
 from millrace.local.errors import StackError
-from millrace.settings import PROJECT_ROOT
+from millrace.settings import IS_SOURCE_TREE, PROJECT_ROOT
 
 Group = Literal["spark", "kafka", "s3proxy", "s3a"]
 GROUPS: tuple[Group, ...] = ("spark", "kafka", "s3proxy", "s3a")
@@ -27,9 +27,16 @@ LOCKED_IVY_FILE = Path(__file__).with_name("jars.lock.xml")
 
 
 def jar_root() -> Path:
-    """Where jars are kept: MILLRACE_JARS, or `.millrace/jars` of the project."""
+    """Where jars are kept: MILLRACE_JARS, or `.millrace/jars` of the source tree, or `jars` in MILLRACE_HOME."""
     chosen = os.environ.get("MILLRACE_JARS")
-    return Path(chosen).expanduser().absolute() if chosen else PROJECT_ROOT / ".millrace" / "jars"
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    if IS_SOURCE_TREE:
+        return PROJECT_ROOT / ".millrace" / "jars"
+    home = os.environ.get("MILLRACE_HOME")
+    if not home:
+        raise StackError("neither MILLRACE_JARS nor MILLRACE_HOME is set: one must say where the jars are")
+    return Path(home).expanduser().absolute() / "jars"
 
 
 def read_lock(path: Path = LOCK) -> dict[str, str]:

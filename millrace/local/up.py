@@ -14,8 +14,11 @@ from types import FrameType
 
 from millrace.catalog import CatalogError, load_catalog
 from millrace.control.supervised import dag_of
+from millrace.doctor.examine import examine_quickly
+from millrace.doctor.finding import count
 from millrace.feeds.choice import feed_from_text
 from millrace.local import checks, first_hours
+from millrace.local.called import command_name
 from millrace.local.choices import FEED, STREAMS, choose, keep_choices, read_choices
 from millrace.local.credentials import ensure_secrets
 from millrace.local.down import stop_all, sweep
@@ -27,6 +30,7 @@ from millrace.local.programs import AIRFLOW_PROGRAMS, NAMES, check_path
 from millrace.local.progress import Steps
 from millrace.local.stack import Cancelled, Stack
 from millrace.local.supervisor import Supervisor
+from millrace.settings import IS_SOURCE_TREE
 from millrace.signals import handled
 
 CATCH_UP_PATIENCE = 90
@@ -45,6 +49,11 @@ def up(
     Raises StackError. When something does not start, and on Ctrl-C, what this call started is stopped again;
     on NoData it is not.
     """
+    if not IS_SOURCE_TREE:
+        raise StackError(
+            "the embedded stack needs the source tree, with dags/ and plugins/: run it from a clone. How Millrace goes "
+            "into an Airflow that exists is in docs/deploy.md"
+        )
     home = stack_settings().home
     check_path(home)
     java = find_java()
@@ -69,6 +78,7 @@ def up(
         if running:
             keep_choices(home, chosen)
             _mend(stack, steps, asked=asked)
+            _examine(stack, steps)
             return stack
         sweep(settings, steps)
         checks.check_memory()
@@ -89,6 +99,7 @@ def up(
             with _undisturbed():
                 stop_all(settings, steps)
             raise
+        _examine(stack, steps)
     return stack
 
 
@@ -232,6 +243,16 @@ def _see_data_flow(stack: Stack, steps: Steps, begun: datetime) -> None:
     with steps.step("The past day") as note:
         hours = first_hours.publish(stack, seen, whole_run=True)
         note(f"{sum(hours.values())} hours published")
+
+
+def _examine(stack: Stack, steps: Steps) -> None:
+    """Say what is wrong with what runs now, or soon would be; it goes on running."""
+    with steps.step("A look at everything") as note:
+        findings = examine_quickly(stack.settings, stack.catalog)
+        errors = [finding for finding in findings if finding.level == "error"]
+        note(f"{count(findings, 'fine')} checks fine; `{command_name()} doctor` makes all of them")
+    for finding in errors:
+        steps.remark(f"{finding.part}: {finding.says}{f': {finding.do}' if finding.do else ''}")
 
 
 @contextmanager

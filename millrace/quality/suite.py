@@ -18,12 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from millrace.quality import great
 from millrace.quality.located_json import DuplicateKey, line_of, loads
 from millrace.quality.views import views_of
-from millrace.settings import PROJECT_ROOT
+from millrace.settings import expectations_dir
 
 if TYPE_CHECKING:
     from millrace.catalog import DatasetSpec
 
-EXPECTATIONS_DIR = PROJECT_ROOT / "expectations"
+EXPECTATIONS_DIR = expectations_dir()
 PARAMETERS = ("hour", "hour_end")
 """What `{"$PARAMETER": ...}` may name: the first moment of the hour, and of the next one."""
 COLUMN_ARGUMENTS = ("column", "column_A", "column_B", "column_list", "column_set")

@@ -65,7 +65,7 @@ class HandRun:
         self._source.check(None)
         self._console = Console() if spec.writes("console") else None
         self._topics = [
-            KafkaMessages(settings.kafka, sink.address, spec.name)
+            KafkaMessages(settings.kafka_access, sink.address, spec.name)
             for sink in spec.sinks
             if sink.kind == "kafka"
         ]

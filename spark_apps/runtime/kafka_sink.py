@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from millrace.kafka_access import Kafka, librdkafka
 from spark_apps.runtime.errors import SinkUnavailable
 
 DELIVER_WITHIN = 30.0
@@ -17,13 +18,13 @@ class KafkaMessages:
     twice has the same key, generation and batch, and the same value: a reader keeps the first.
     """
 
-    def __init__(self, bootstrap: str, topic: str, stream: str) -> None:
+    def __init__(self, bootstrap: Kafka, topic: str, stream: str) -> None:
         from confluent_kafka import Producer
 
         self._topic, self._stream = topic, stream
         self._producer = Producer(
             {
-                "bootstrap.servers": bootstrap,
+                **librdkafka(bootstrap),
                 "client.id": f"millrace-stream-{stream}",
                 "enable.idempotence": True,
                 "acks": "all",

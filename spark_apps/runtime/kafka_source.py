@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from millrace.catalog import StreamSpec
+from millrace.kafka_access import Kafka, LastError, librdkafka, spark_options
 from spark_apps.runtime.errors import BadConfiguration
 
 if TYPE_CHECKING:
@@ -20,11 +21,11 @@ take 0.8 s instead of 0.26 s."""
 EARLIEST = -2
 
 
-def read_topic(spark: SparkSession, spec: StreamSpec, bootstrap: str, starting_offsets: str) -> DataFrame:
+def read_topic(spark: SparkSession, spec: StreamSpec, bootstrap: Kafka, starting_offsets: str) -> DataFrame:
     """Records of a topic as Spark has them: key, value, topic, partition, offset, timestamp."""
     return (
         spark.readStream.format("kafka")
-        .option("kafka.bootstrap.servers", bootstrap)
+        .options(**spark_options(bootstrap))
         .option("subscribe", spec.topic)
         .option("startingOffsets", starting_offsets)
         .option("maxOffsetsPerTrigger", spec.max_messages_per_batch)
@@ -45,16 +46,18 @@ def starting_offsets(topic: str, partitions: int, offsets: Mapping[str, int] | N
 class TopicOffsets:
     """The first and next offsets of a topic, from a consumer of its own."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
+    def __init__(self, bootstrap: Kafka, topic: str) -> None:
         from confluent_kafka import Consumer
 
         self._topic = topic
+        self._said = LastError()
         self._consumer: Consumer = Consumer(
             {
-                "bootstrap.servers": bootstrap,
+                **librdkafka(bootstrap),
                 "group.id": "millrace-offsets",
                 "enable.auto.commit": False,
                 "log_level": 2,
+                "error_cb": self._said,
             }
         )
 
@@ -65,7 +68,7 @@ class TopicOffsets:
         try:
             found = self._consumer.list_topics(self._topic, timeout=timeout).topics[self._topic]
         except KafkaException as error:
-            raise ConnectionError(f"Kafka does not answer: {error.args[0].str()}") from error
+            raise ConnectionError(f"Kafka does not answer: {self._said.of(self._consumer, error)}") from error
         if found.error is not None or not found.partitions:
             raise BadConfiguration(
                 f"Kafka has no topic {self._topic!r}: start its feed once, which creates it from catalog/topics.yaml"

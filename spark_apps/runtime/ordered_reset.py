@@ -98,7 +98,7 @@ def _is_alive(status: DriverStatus) -> bool:
 def _topic(settings: Settings, spec: StreamSpec) -> Iterator[TopicOffsets]:
     from confluent_kafka import KafkaException
 
-    topic = TopicOffsets(settings.kafka, spec.topic)
+    topic = TopicOffsets(settings.kafka_access, spec.topic)
     try:
         yield topic
     except KafkaException as error:

@@ -20,7 +20,7 @@ class Outputs:
     def __init__(self, spec: StreamSpec, settings: Settings, store: ObjectStore, driver_epoch: int) -> None:
         self._epoch = driver_epoch
         self._topics = [
-            KafkaMessages(settings.kafka, sink.address, spec.name)
+            KafkaMessages(settings.kafka_access, sink.address, spec.name)
             for sink in spec.sinks
             if sink.kind == "kafka"
         ]

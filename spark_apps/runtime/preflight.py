@@ -130,7 +130,7 @@ def _last_batch(spec: StreamSpec, found: Settings, ground: Ground) -> tuple[pl.D
     """The records of the last batch; without them, why it cannot be tried."""
     from confluent_kafka import KafkaException
 
-    topic = TopicOffsets(found.kafka, spec.topic)
+    topic = TopicOffsets(found.kafka_access, spec.topic)
     try:
         held = topic.bounds(topic.partitions())
         check_still_held(spec.topic, ground.last.offsets, held)
@@ -142,7 +142,7 @@ def _last_batch(spec: StreamSpec, found: Settings, ground: Ground) -> tuple[pl.D
         gone = [partition for partition, (first, _) in spans.items() if first < held[partition][0]]
         if gone:
             return None, f"Kafka no longer holds its records (partition {', '.join(gone)})"
-        return read_range(found.kafka, spec.topic, spans), ""
+        return read_range(found.kafka_access, spec.topic, spans), ""
     except BadConfiguration as error:
         raise Incompatible(str(error)) from None
     except KafkaException as error:

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from millrace import settings
 from millrace.catalog import StreamSpec
+from millrace.kafka_access import jvm_environment
 from millrace.local.class_archive import archive_options
 from millrace.local.jars import jar_paths
 
@@ -25,6 +27,8 @@ def start_session(spec: StreamSpec, scratch: Path) -> SparkSession:
     # Executors in local mode are forked from here; without this Spark takes whatever `python3` is first.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    # The JVM inherits it: where Kafka asks for a login, its client there looks for it in this variable.
+    os.environ.update(jvm_environment(settings.load().kafka_security))
     scratch.mkdir(parents=True, exist_ok=True)
     jars = os.pathsep.join(str(path) for path in jar_paths("spark"))
     builder = SparkSession.builder.appName(f"millrace-{spec.name}").master(spec.master)

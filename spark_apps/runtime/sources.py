@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from millrace.catalog import StreamSpec
+from millrace.kafka_access import Kafka
 from millrace.settings import Settings
 from spark_apps.runtime.errors import BadConfiguration
 from spark_apps.runtime.kafka_source import TopicOffsets, check_still_held, read_topic, starting_offsets
@@ -62,7 +63,7 @@ def source_of(spec: StreamSpec, settings: Settings) -> StreamSource:
     """The source that the catalog names. Raises BadConfiguration, and ConnectionError when Kafka is away."""
     match spec.source.kind:
         case "kafka":
-            return KafkaSource(spec, settings.kafka)
+            return KafkaSource(spec, settings.kafka_access)
         case "socket":
             return SocketSource(spec)
         case "files":
@@ -76,7 +77,7 @@ class KafkaSource(QuietSource):
 
     order: tuple[str, ...] = IN_KAFKA
 
-    def __init__(self, spec: StreamSpec, bootstrap: str) -> None:
+    def __init__(self, spec: StreamSpec, bootstrap: Kafka) -> None:
         self._spec, self._bootstrap = spec, bootstrap
         self._offsets = TopicOffsets(bootstrap, spec.topic)
         self._partitions = self._offsets.partitions()

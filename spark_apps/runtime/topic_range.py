@@ -7,13 +7,14 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from millrace.kafka_access import Kafka, librdkafka
 from spark_apps.runtime.keyed_fold import RECORDS
 
 WITHIN = 60.0
 """Seconds for all of it; a micro-batch of 100,000 messages takes about one."""
 
 
-def read_range(bootstrap: str, topic: str, spans: Mapping[str, tuple[int, int]]) -> pl.DataFrame:
+def read_range(bootstrap: Kafka, topic: str, spans: Mapping[str, tuple[int, int]]) -> pl.DataFrame:
     """The records (see RECORDS) of `spans`: partition to (first, next) offset, in order.
 
     Raises ConnectionError when Kafka does not give them in time.
@@ -23,7 +24,7 @@ def read_range(bootstrap: str, topic: str, spans: Mapping[str, tuple[int, int]])
     wanted = {int(partition): span for partition, span in spans.items() if span[1] > span[0]}
     consumer = Consumer(
         {
-            "bootstrap.servers": bootstrap,
+            **librdkafka(bootstrap),
             "group.id": "millrace-preflight",
             "enable.auto.commit": False,
             "enable.partition.eof": True,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import psutil
@@ -14,6 +16,10 @@ from confluent_kafka import Consumer, TopicPartition
 from millrace.catalog import load_catalog
 from millrace.control.launcher import StreamHost
 from millrace.control.status import DriverStatus, newest_status
+from millrace.doctor.finding import Finding
+from millrace.local.credentials import ensure_secrets
+from millrace.local.environment import stack_environment
+from millrace.local.java import find_java
 from millrace.settings import PROJECT_ROOT
 from tests.conftest import wait_until
 from tests.e2e.conftest import Platform
@@ -134,6 +140,37 @@ def test_compaction_by_hand_tells_who_listens(platform: Platform) -> None:
         of_dataset = [event["extra"] for event in events if str(event.get("name")) == dataset]
         announced = {extra["hour"] for extra in of_dataset if extra.get("hour")}
         assert len(announced) == len(list(platform.store.list_objects(f"{dataset}/"))) > 0
+
+
+def test_the_doctor_finds_nothing_wrong_and_finds_what_is_made_wrong(platform: Platform) -> None:
+    assert "A look at everything" in platform.up_output
+    platform.api.pause("quality_daily", paused=True)
+    try:
+        done = platform.millrace("doctor", "--json")
+    finally:
+        platform.api.pause("quality_daily", paused=False)
+    assert done.returncode == 0, done.stdout
+    findings = [Finding(**one) for one in json.loads(done.stdout)]
+    said = [one.says for one in findings if one.level == "warning"]
+    # The embedded S3 server checks If-Match before it writes: how often that shows is a matter of chance.
+    assert [one for one in said if "under a race" not in one] == ["quality_daily is paused: no day is judged"]
+    fine = "; ".join(one.says for one in findings if one.level == "fine")
+    for part in ("it takes their tokens", "creating under a race: one winner", "pool 'publish' has 1 slot"):
+        assert part in fine
+    assert fine.count("its clock and the one here agree") == 2, "Kafka's and the store's"
+
+
+def test_settings_with_which_all_is_healthy_and_no_task_works_are_found(platform: Platform) -> None:
+    component = stack_environment(platform.settings, ensure_secrets(platform.home), find_java())
+    done = subprocess.run(
+        [sys.executable, "-m", "millrace.doctor.airflow_config"],
+        env=component | {"AIRFLOW__API_AUTH__JWT_ISSUER": "another"},
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    (found,) = (one for one in json.loads(done.stdout) if one["level"] == "error")
+    assert "every task would fail" in found["says"]
 
 
 def test_airflow_killed_as_a_whole_leaves_the_driver_alone_and_supervises_it_again(

@@ -11,11 +11,13 @@ from millrace.local.jars import jar_root
 from millrace.settings import Settings
 
 
-def millrace(settings: Settings, catalog: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """`millrace` with these arguments, against the store of these settings."""
+def millrace(
+    settings: Settings, catalog: Path, *arguments: str, **more: str
+) -> subprocess.CompletedProcess[str]:
+    """`millrace` with these arguments, against the store of these settings; `more`: of its environment."""
     return subprocess.run(
         [sys.executable, "-m", "millrace", *arguments],
-        env=environment(settings, catalog),
+        env=environment(settings, catalog) | more,
         capture_output=True,
         text=True,
         timeout=60,

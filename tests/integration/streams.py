@@ -21,6 +21,7 @@ from confluent_kafka import Producer
 
 from millrace.catalog import Catalog, DatasetSpec, load_catalog
 from millrace.control.status import DriverStatus, newest_status
+from millrace.kafka_access import Kafka, librdkafka
 from millrace.kafka_topics import ensure_topics
 from millrace.local.jars import jar_root
 from millrace.publish.codec import decode_hour
@@ -40,7 +41,7 @@ class StreamUnderTest:
 
     name: str
     settings: Settings
-    kafka: str
+    kafka: Kafka
     catalog_dir: Path
     catalog: Catalog
 
@@ -60,7 +61,7 @@ class StreamUnderTest:
             "MILLRACE_JARS": str(jar_root()),
             "MILLRACE_HOME": str(found.home),
             "MILLRACE_CATALOG": str(self.catalog_dir),
-            "MILLRACE_KAFKA": self.kafka,
+            "MILLRACE_KAFKA": str(self.kafka),
             "MILLRACE_S3_ENDPOINT": found.s3_endpoint or "",
             "MILLRACE_BUCKET": found.bucket,
             "MILLRACE_PREFIX": found.prefix,
@@ -71,7 +72,7 @@ class StreamUnderTest:
     def send(self, records: Iterable[tuple[bytes | None, bytes]]) -> None:
         """Produce (key, value) records in order, acknowledged."""
         producer = Producer(
-            {"bootstrap.servers": self.kafka, "enable.idempotence": True, "compression.type": "zstd"}
+            {**librdkafka(self.kafka), "enable.idempotence": True, "compression.type": "zstd"}
         )
         for key, value in records:
             producer.produce(self.topic, key=key, value=value)
@@ -127,7 +128,7 @@ class StreamUnderTest:
 
 
 def make_stream(
-    directory: Path, settings: Settings, kafka: str, name: str = "station_hourly", **changes: object
+    directory: Path, settings: Settings, kafka: Kafka, name: str = "station_hourly", **changes: object
 ) -> StreamUnderTest:
     """A catalog with one stream of the project's, its topics under other names, and the given changes."""
     catalog_dir = directory / "catalog"
