@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 MILLRACE := .venv/bin/millrace
 # Two at a time: each brings a Kafka and an S3 server of its own, and most of a stream's test is waiting.
-PYTEST := .venv/bin/python -m pytest --numprocesses $(or $(WORKERS),2) --dist loadgroup --no-loadscope-reorder
+PYTEST := .venv/bin/python -m pytest --numprocesses $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder
 PYTHON_DIRS := millrace spark_apps dags plugins tests bench
 
 .PHONY: help install up down status doctor logs clean test test-dags simulate soak chaos check lock

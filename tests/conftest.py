@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings as hypothesis_settings
+from xdist.remote import Producer
 
 from millrace import settings
 from millrace.local.jars import ensure_jars
@@ -21,6 +22,7 @@ from millrace.local.ports import free_ports
 from millrace.local.s3 import S3Server
 from millrace.settings import Settings
 from millrace.store import S3Store, open_store
+from tests.side_by_side import ByFileOrMachine
 
 _numbers = itertools.count(1)
 
@@ -28,16 +30,10 @@ _numbers = itertools.count(1)
 hypothesis_settings.register_profile("millrace", deadline=None)
 hypothesis_settings.load_profile("millrace")
 
-TAKES_THE_MACHINE = ("chaos", "e2e")
-"""Folders whose tests bring up so much at a time that two of them side by side would only wait for each other."""
 
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file stays on one worker, for its fixtures; and so do all of those that take the machine."""
-    for item in items:
-        folder, *_ = item.path.relative_to(Path(__file__).parent).parts
-        together = "the machine" if folder in TAKES_THE_MACHINE else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(together))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFileOrMachine:
+    return ByFileOrMachine(config, log)
 
 
 def wait_until(condition: Callable[[], object], timeout: float, what: str, every: float = 0.05) -> None:
