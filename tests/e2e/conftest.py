@@ -1,4 +1,4 @@
-"""The whole platform, brought up by the real `millrace up` in a home of its own, once per session."""
+"""The whole platform, brought up by the real `millrace up` in a home of its own, once for these tests."""
 
 from __future__ import annotations
 
@@ -86,9 +86,10 @@ def fresh_environment(home: Path) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def platform(jars: None) -> Iterator[Platform]:
-    """Everything, up, with the simulated city's past day published. Taken down completely at the end."""
+    """Everything, up, with the simulated city's past day published. Taken down completely after the last test here:
+    all that follow would run beside it."""
     home = Path(tempfile.mkdtemp(prefix="mr-"))  # short: a unix socket must fit below it
     environment = fresh_environment(home)
     begun = time.monotonic()
