@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
@@ -24,10 +22,9 @@ from millrace.local.credentials import ensure_secrets
 from millrace.local.feeds import Feeds
 from millrace.local.marker import processes_of
 from millrace.local.programs import NAMES
-from millrace.local.supervisor import Supervisor
 from millrace.settings import PROJECT_ROOT
 from tests.conftest import wait_until
-from tests.e2e.conftest import Platform, fresh_environment, run_millrace
+from tests.e2e.conftest import Platform, run_millrace
 
 pytestmark = pytest.mark.stack
 
@@ -171,25 +168,3 @@ def test_up_recovers_from_whatever_a_crash_left(platform: Platform) -> None:
 
 def _published(platform: Platform) -> set[str]:
     return {found.key for found in platform.store.list_objects("hourly_summary/")}
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_up_leaves_nothing_running(jars: None, number: signal.Signals) -> None:
-    with tempfile.TemporaryDirectory(prefix="mr-") as name:
-        home = Path(name)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "millrace", "up"],
-            env=fresh_environment(home),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        try:
-            wait_until(lambda: len(processes_of(home)) >= 3, 60, "the first programs to run")
-        finally:
-            process.send_signal(number)
-            output, _ = process.communicate(timeout=120)
-        assert process.returncode == 130, output
-        assert "Traceback" not in output
-        assert Supervisor(home).processes() == []
