@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from airflow.sdk import DAG
-from millrace_airflow import policy
-from millrace_airflow.operator import SuperviseStreamOperator
+from millrace_airflow.shifts import shifts_of
 
 from millrace import settings
 from millrace.catalog import load_catalog
-from millrace.control.supervised import SupervisedFeed, dag_of
+from millrace.control.supervised import SupervisedFeed
 
 DOCS = """
 ### feed `{feed}`
@@ -44,8 +43,8 @@ says for how long and why. Nothing needs to be cleared: the next shift is alread
 
 
 def feed_dag(spec: SupervisedFeed, log: str, *, begins: bool) -> DAG:
-    with DAG(
-        dag_id=dag_of(spec.name),
+    return shifts_of(
+        spec,
         description=f"Keeps the feed {spec.feed} running ({spec.description})",
         doc_md=DOCS.format(
             name=spec.name,
@@ -55,16 +54,8 @@ def feed_dag(spec: SupervisedFeed, log: str, *, begins: bool) -> DAG:
             shift=f"{spec.shift.total_seconds() / 60:.0f} min",
             log=log,
         ),
-        schedule="@continuous",
-        start_date=policy.START,
-        catchup=False,
-        max_active_runs=1,
-        is_paused_upon_creation=not begins,
-        tags={policy.STREAM},
-        default_args=policy.default_args(retries=3),  # as for streams
-    ) as dag:
-        SuperviseStreamOperator(task_id="supervise", spec=spec)
-    return dag
+        begins=begins,
+    )
 
 
 def feed_dags() -> list[DAG]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from airflow.sdk import DAG
-from millrace_airflow import policy
-from millrace_airflow.operator import SuperviseStreamOperator
+from millrace_airflow.shifts import shifts_of
 
 from millrace import settings
 from millrace.catalog import StreamSpec, load_catalog
@@ -74,8 +73,8 @@ def _sinks(spec: StreamSpec) -> str:
 
 
 def stream_dag(spec: StreamSpec, log: str, *, begins: bool) -> DAG:
-    with DAG(
-        dag_id=f"stream__{spec.name}",
+    return shifts_of(
+        spec,
         description=spec.description or f"Keeps the stream {spec.name} running",
         doc_md=DOCS.format(
             name=spec.name,
@@ -87,18 +86,9 @@ def stream_dag(spec: StreamSpec, log: str, *, begins: bool) -> DAG:
             shift=f"{spec.shift.total_seconds() / 60:.0f} min",
             log=log,
         ),
-        schedule="@continuous",
-        start_date=policy.START,
-        catchup=False,
-        max_active_runs=1,
-        is_paused_upon_creation=not begins,
-        tags={policy.STREAM},
-        # Retries are for what hits the task itself, such as a trigger that cannot be loaded: a run that
-        # failed at once would be followed by the next one at once.
-        default_args=policy.default_args(retries=3),
-    ) as dag:
-        SuperviseStreamOperator(task_id="supervise", spec=spec, priority_weight=10)
-    return dag
+        begins=begins,
+        priority_weight=10,
+    )
 
 
 def stream_dags() -> list[DAG]:

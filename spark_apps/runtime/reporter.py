@@ -1,22 +1,19 @@
-"""The driver's heartbeat: a thread that reports, asks Kafka what waits, and hears what is wanted.
+"""What a driver says of itself with each heartbeat.
 
-It asks Kafka for the end offsets itself, because a query that is stuck emits no progress events, and it
-adds no request to the path of a micro-batch.
+It asks Kafka for the end offsets itself, because a query that is stuck emits no progress events.
 """
 
 from __future__ import annotations
 
 import logging
 import socket
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from millrace.catalog import StreamSpec
-from millrace.control.desired import read_desired
-from millrace.control.epochs import newest_epoch
-from millrace.control.status import DriverState, DriverStatus, write_status
+from millrace.control.heartbeat import Heartbeat
+from millrace.control.status import DriverState, DriverStatus
 from millrace.control.waiting import Waiting
 from millrace.store import ObjectStore
 from spark_apps.runtime.progress import Progress
@@ -44,12 +41,8 @@ class Reporter:
         on_stop: Callable[[str], None],
         on_fenced: Callable[[int], None],
     ) -> None:
-        self._store = store
         self._spec = spec
-        self._epoch = driver_epoch
         self._progress = progress
-        self._on_stop = on_stop
-        self._on_fenced = on_fenced
         self._source: StreamSource | None = None
         self._end_offsets: dict[str, int] = {}
         self._waiting = Waiting()
@@ -62,13 +55,20 @@ class Reporter:
             "pid": pid,
             "started_at": datetime.now(UTC),
         }
-        self._closed = threading.Event()
-        self._wake = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
+        self._last_words: dict[str, Any] = {}
+        self._heartbeat = Heartbeat(
+            store,
+            spec.name,
+            driver_epoch,
+            spec.heartbeat.total_seconds(),
+            status=self._look_and_tell,
+            on_stop=on_stop,
+            on_fenced=on_fenced,
+        )
 
     def start(self) -> None:
         """Report at once, then every heartbeat."""
-        self._thread.start()
+        self._heartbeat.start()
 
     def watch(self, source: StreamSource, generation: int) -> None:
         """From now on report what waits in the source."""
@@ -86,43 +86,22 @@ class Reporter:
     def now(self, state: DriverState) -> None:
         """The driver's state has changed: say so without waiting for the next heartbeat."""
         self._state = state
-        self._wake.set()
+        self._heartbeat.wake()
 
     def nudge(self) -> None:
         """Something happened that is worth an early report (the first facts)."""
-        self._wake.set()
+        self._heartbeat.wake()
 
     def end(self, state: DriverState, exit_code: int, error: str | None) -> None:
         """The last words: stop the heartbeat and write the final status."""
-        self._closed.set()
-        self._wake.set()
-        self._thread.join(timeout=10)
+        self._last_words = {"exit_code": exit_code, "error": error}
         self._state = state
-        try:
-            write_status(self._store, self._status(exit_code=exit_code, error=error))
-        except Exception:
-            log.exception("the last status of %s could not be written", self._spec.name)
+        self._heartbeat.end()
 
-    def _run(self) -> None:
-        while not self._closed.is_set():
-            self._wake.clear()
-            try:
-                self._beat()
-            except Exception as error:
-                # The stream goes on: Airflow sees an old heartbeat, and a person sees this line.
-                log.warning("heartbeat of %s failed: %s", self._spec.name, error)
-            self._wake.wait(self._spec.heartbeat.total_seconds())
-
-    def _beat(self) -> None:
-        if self._source is not None:
+    def _look_and_tell(self) -> DriverStatus:
+        if self._source is not None and not self._last_words:
             self._look_at(self._source)
-        write_status(self._store, self._status())
-        newest = newest_epoch(self._store, self._spec.name, known=self._epoch)
-        if newest > self._epoch:
-            self._on_fenced(newest)
-        desired = read_desired(self._store, self._spec.name)
-        if desired is not None and desired.state == "stopped":
-            self._on_stop(f"asked to stop by {desired.who}: {desired.why}")
+        return self._status()
 
     def _look_at(self, source: StreamSource) -> None:
         try:
@@ -142,11 +121,11 @@ class Reporter:
         done = self._progress.next_offsets
         return sum(max(0, end - done.get(partition, 0)) for partition, end in self._end_offsets.items())
 
-    def _status(self, **last_words: Any) -> DriverStatus:
+    def _status(self) -> DriverStatus:
         return DriverStatus(
             **self._fixed,
             **self._progress.snapshot(),
-            **last_words,
+            **self._last_words,
             state=self._state,
             heartbeat_at=datetime.now(UTC),
             offsets={self._spec.topic: dict(self._progress.next_offsets)},
