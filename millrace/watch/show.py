@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import sleep
 
 from rich.console import Console
 from rich.live import Live
@@ -103,7 +103,7 @@ def show(watch: Watch, pictures: Pictures, *, interval: float, once: bool) -> bo
                 console.print(BarChart(chart, condition))
             if changed and chart is not None:
                 pictures.write(chart, live.console)
-            time.sleep(interval)
+            sleep(interval)
 
 
 def _patiently(watch: Watch) -> tuple[Condition, bool]:

@@ -74,7 +74,7 @@ class Stage:
         return Reconciler(self.store, self.host, self.known[name], who="a test", jitter=lambda: 0.0)
 
     def view(self, name: str) -> StreamView:
-        return read_view(self.store, name, datetime.now(UTC))
+        return read_view(self.store, name, datetime.now(UTC), self.known[name].rules)
 
     def status(self, name: str) -> DriverStatus:
         found = newest_status(self.store, name)

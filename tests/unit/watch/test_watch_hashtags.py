@@ -219,7 +219,7 @@ def test_while_the_store_does_not_answer_the_last_chart_stays(tmp_path, capsys, 
         if len(looks) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(show.time, "sleep", sleep)
+    monkeypatch.setattr(show, "sleep", sleep)
     monkeypatch.setattr(show, "Console", lambda **kwargs: Console(force_terminal=True, width=100, **kwargs))
     with pytest.raises(KeyboardInterrupt):
         show.show(stage.watch, Pictures(html=tmp_path / "top.html"), interval=0.5, once=False)
