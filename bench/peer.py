@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from pyspark.sql import DataFrame
@@ -19,8 +20,17 @@ CONF = {
 }
 
 
-def read_topic(topic: str, per_batch: str, conf: dict[str, str] | None = None) -> DataFrame:
-    """A topic from its beginning, in a session like that of a driver."""
+AS_OURS = {"kafka.max.poll.records": "20000", "kafka.max.partition.fetch.bytes": str(8 << 20)}
+"""How our drivers tune Kafka's consumer, for a peer that is to have the same."""
+
+
+def read_topic(
+    topic: str,
+    per_batch: str,
+    conf: dict[str, str] | None = None,
+    consumer: dict[str, str] | None = None,
+) -> DataFrame:
+    """A topic from its beginning, in a session like that of a driver; `consumer`: more options of the source."""
     found = settings.load()
     spec = load_catalog(found.catalog_dir).streams[os.environ["MILLRACE_BENCH_STREAM"]]
     spark = start_session(spec.model_copy(update={"spark_conf": CONF | (conf or {})}), _scratch())
@@ -31,15 +41,18 @@ def read_topic(topic: str, per_batch: str, conf: dict[str, str] | None = None) -
         .option("startingOffsets", "earliest")
         .option("maxOffsetsPerTrigger", per_batch)
         .option("kafka.fetch.max.wait.ms", "10")
+        .options(**(consumer or {}))
         .load()
     )
 
 
 def rate(counted: DataStreamWriter, rows: int) -> float:
     """Run a query to the end of its topic, keep nothing; rows per second from the third micro-batch on."""
+    checkpoint = _scratch() / "checkpoint"
+    shutil.rmtree(checkpoint, ignore_errors=True)  # of another peer: this one begins anew
     query = (
         counted.format("noop")
-        .option("checkpointLocation", f"file://{_scratch() / 'checkpoint'}")
+        .option("checkpointLocation", f"file://{checkpoint}")
         .trigger(availableNow=True)
         .start()
     )

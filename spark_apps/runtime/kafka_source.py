@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 FETCH_WAIT_MS = 10
 """The consumer's long poll blocks Spark's offset look-up; 500 ms, the default, makes a small micro-batch
 take 0.8 s instead of 0.26 s."""
+RECORDS_AT_A_TIME = 20_000
+"""What the consumer hands over at once; with 500, the default, a micro-batch of many small records spends a third of
+its time on that. How much it holds is bounded in bytes."""
 EARLIEST = -2
 
 
@@ -31,6 +34,7 @@ def read_topic(spark: SparkSession, spec: StreamSpec, bootstrap: Kafka, starting
         .option("maxOffsetsPerTrigger", spec.max_messages_per_batch)
         .option("kafka.fetch.max.wait.ms", FETCH_WAIT_MS)
         .option("kafka.max.partition.fetch.bytes", 8 << 20)
+        .option("kafka.max.poll.records", RECORDS_AT_A_TIME)
         .option("failOnDataLoss", "true")
         .load()
     )

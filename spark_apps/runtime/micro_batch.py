@@ -88,7 +88,7 @@ def run_micro_batch(records: DataFrame, task: BatchTask) -> list[BucketSummary]:
 
     columns = [F.col(name) for name in RECORDS]
     if task.buckets == 1:  # everything in one task, without a shuffle
-        bucketed = records.select(*columns, F.lit(0).alias("bucket")).coalesce(1)
+        bucketed = records.select(*columns).coalesce(1)
     else:
         bucket = F.pmod(F.xxhash64("key"), F.lit(task.buckets)).cast("int").alias("bucket")
         bucketed = records.select(*columns, bucket).repartition(task.buckets, "bucket")
@@ -103,10 +103,12 @@ def _run_task(task: BatchTask, batches: Iterable[pa.RecordBatch]) -> Iterator[pa
     if not received:
         return
     records = in_order(pl.concat(received), task.order, task.first_offset)
-    parts = {(0,): records} if task.buckets == 1 else records.partition_by("bucket", as_dict=True)
+    parts = {(0,): records}
+    if task.buckets > 1:
+        parts = records.partition_by("bucket", as_dict=True, include_key=False)
     for (bucket,), part in sorted(parts.items(), key=lambda item: item[0]):
         try:
-            line = _to_json(fold_bucket(task, int(bucket), part.drop("bucket"), _store()))
+            line = _to_json(fold_bucket(task, int(bucket), part, _store()))
         except StoreUnavailable as error:
             # Told, not raised: Spark would turn it into a text, and the driver could not tell a store that
             # is away from a batch that fails.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
+import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -52,10 +54,14 @@ def run(dag, monkeypatch, meanwhile=None) -> dict:
 
     todo = [meanwhile] if meanwhile else []
 
+    real = time.sleep
+
     def sleep(seconds):  # a test run of Airflow's would ask the database every second, for ever
+        if threading.current_thread() is not threading.main_thread():
+            return real(seconds)
         if not todo:
             raise Parked
-        todo.pop()()
+        return todo.pop()()
 
     monkeypatch.setattr("time.sleep", sleep)
     date = datetime(2025, 1, 1, 0, next(_runs), tzinfo=UTC)
