@@ -95,7 +95,13 @@ class Pair:
 
     def jvm(self) -> int:
         """The process id of the one JVM below the stream host."""
-        (found,) = [one.pid for one in self.supervisord.children(recursive=True) if one.name() == "java"]
+        family = {one.pid for one in self.supervisord.children(recursive=True)}
+        # process_iter leaves out those that end meanwhile, such as the shell that becomes the JVM.
+        (found,) = [
+            one.pid
+            for one in psutil.process_iter(["name"])
+            if one.pid in family and one.info["name"] == "java"
+        ]
         return found
 
 

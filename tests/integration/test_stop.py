@@ -8,7 +8,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -97,11 +97,14 @@ def family(host: StreamHost) -> list[psutil.Process]:
 
 
 def kinds(members: list[psutil.Process]) -> set[str]:
-    return {
-        "java" if "java" in member.name() else "worker" if "pyspark.daemon" in member.cmdline() else "driver"
-        for member in members
-        if member.is_running() and member.status() != psutil.STATUS_ZOMBIE
-    }
+    found = set()
+    for member in members:
+        with suppress(psutil.NoSuchProcess):
+            if member.status() == psutil.STATUS_ZOMBIE:
+                continue
+            is_worker = "pyspark.daemon" in member.cmdline()
+            found.add("java" if "java" in member.name() else "worker" if is_worker else "driver")
+    return found
 
 
 def stuck(stream: StreamUnderTest, host: StreamHost) -> list[psutil.Process]:
