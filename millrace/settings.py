@@ -78,6 +78,12 @@ class Settings:
         return KafkaAccess(self.kafka, self.kafka_security)
 
     @property
+    def secrets(self) -> list[str]:
+        """What must never be printed: all that is left out of `repr`."""
+        found = (self.access_key, self.secret_key, self.session_token, self.kafka_security.password)
+        return [secret for secret in found if secret]
+
+    @property
     def airflow_url(self) -> str:
         return f"http://127.0.0.1:{self.ports.airflow}"
 

@@ -134,7 +134,8 @@ def _order(name: str, action: OrderAction, why: str, wait: bool) -> None:
         print(f"{name}: {action} ordered (revision {given.desired.spec_revision})")
         for change in given.order.changes:
             print(f"  {change}")
-        print(f"next: {what_is_next(given, read_view(store, name, datetime.now(UTC)).health)}", flush=True)
+        view = read_view(store, name, datetime.now(UTC), streams[name].rules)
+        print(f"next: {what_is_next(given, view.health)}", flush=True)
         reconciler = Reconciler(
             store, _launcher(settings), streams[name], _who(), log_hint=str(log_file(settings.home, name))
         )

@@ -77,9 +77,8 @@ def _watch(
         if name not in streams:
             raise CatalogError(f"the catalog has no stream {name!r}; there are: {', '.join(sorted(streams))}")
         feed = f"{command} feed run {streams[name].feed or 'posts_demo'}"
-        shown = show(
-            Watch(open_store(settings), name, ranking, command, feed), pictures, interval=seconds, once=once
-        )
+        watch = Watch(open_store(settings), name, ranking, command, feed, streams[name].rules)
+        shown = show(watch, pictures, interval=seconds, once=once)
     except (CatalogError, NotATop, ControlObjectError, StoreError, OSError) as error:
         typer.echo(f"millrace: {error}", err=True)
         raise typer.Exit(1) from None

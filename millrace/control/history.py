@@ -16,6 +16,7 @@ from pydantic import Field
 
 from millrace.control.health import Health
 from millrace.control.layout import ControlObject, UtcDatetime, history_key, parse
+from millrace.control.store_clock import passed
 from millrace.store import NotFound, ObjectStore, PreconditionFailed
 from millrace.supervision import AlertKind, RestartRules
 
@@ -185,9 +186,8 @@ def _circuit(
 def circuit_can_close(history: History, now: datetime) -> bool:
     """Whether an open circuit has seen the stream healthy for long enough."""
     last = history.last_health
-    return (
-        history.circuit is not None and last is not None and last.healthy and now - last.at >= HEALTHY_UPTIME
-    )
+    well = last is not None and last.healthy and passed(last.at, HEALTHY_UPTIME, now)
+    return history.circuit is not None and well
 
 
 def _longest_healthy(history: History, since: datetime, until: datetime) -> timedelta:

@@ -70,7 +70,7 @@ def give_order(
         raise OrderRefused(
             f"there is no stream {stream!r} in the catalog, and no feed; there are: {', '.join(sorted(streams))}"
         )
-    view, etag = read_view_to_change(store, stream, clock())
+    view, etag = read_view_to_change(store, stream, clock(), spec.rules)
     present = view.desired.spec_revision if view.desired else 0
     if seen_revision is not None and seen_revision != present:
         raise OrderRefused(_overtaken(stream, view.desired))
@@ -105,7 +105,7 @@ def give_order(
         put_order(store, stream, order)
         write_desired(store, stream, desired, replacing=etag)
     except PreconditionFailed:
-        now = read_view_to_change(store, stream, clock())[0].desired
+        now = read_view_to_change(store, stream, clock(), spec.rules)[0].desired
         raise OrderRefused(_overtaken(stream, now)) from None
     return Given(stream, order, desired)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from millrace.control.desired import DesiredState, load_desired
@@ -41,16 +41,18 @@ class StreamView:
         return assess(self.desired, self.status, self.now, self.thresholds)
 
 
-def read_view(store: ObjectStore, stream: str, now: datetime, rules: Rules | None = None) -> StreamView:
-    """Read a stream's control objects; `now` stands in for the store's clock when nothing is there.
+def read_view(store: ObjectStore, stream: str, now: datetime, rules: Rules) -> StreamView:
+    """Read a stream's control objects; `now` stands in for the store's clock when nothing is there. `rules`: the
+    catalog's, without which its health would be judged by other thresholds than supervision has.
 
     Raises ControlObjectError for an object that cannot be understood, StoreUnavailable when unanswered.
     """
-    view = read_view_to_change(store, stream, now)[0]
-    return view if rules is None else replace(view, rules=rules)
+    return read_view_to_change(store, stream, now, rules)[0]
 
 
-def read_view_to_change(store: ObjectStore, stream: str, now: datetime) -> tuple[StreamView, str | None]:
+def read_view_to_change(
+    store: ObjectStore, stream: str, now: datetime, rules: Rules
+) -> tuple[StreamView, str | None]:
     """As `read_view`, with the ETag of the desired state (None: there is none) for a `write_desired`."""
     desired = load_desired(store, stream)
     history = load_history(store, stream)
@@ -68,6 +70,7 @@ def read_view_to_change(store: ObjectStore, stream: str, now: datetime) -> tuple
         history_etag=history.etag,
         status=status,
         newest_epoch=newest_epoch(store, stream, known=status.status.driver_epoch if status else 0),
+        rules=rules,
     )
     return view, desired.etag if desired else None
 

@@ -271,8 +271,10 @@ def _feeds(settings: Settings) -> list[FeedLine]:
 
     store = open_store(settings)
     lines = []
-    for name in filter(is_feed, supervised_here(settings)):
-        view = read_view(store, name, datetime.now(UTC))
+    for name, spec in supervised_here(settings).items():
+        if not is_feed(name):
+            continue
+        view = read_view(store, name, datetime.now(UTC), spec.rules)
         if view.desired is None:
             continue
         health, status = view.health, view.status.status if view.status else None

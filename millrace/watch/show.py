@@ -14,6 +14,7 @@ from millrace.control.layout import parse
 from millrace.control.live import LiveView, live_key
 from millrace.control.view import read_view
 from millrace.store import NotFound, ObjectStore, StoreUnavailable
+from millrace.supervision import Rules
 from millrace.watch import picture
 from millrace.watch.bars import Chart, Ranking
 from millrace.watch.condition import Condition, condition_of
@@ -29,6 +30,7 @@ class Watch:
     ranking: Ranking
     command: str
     feed: str
+    rules: Rules
     chart: Chart | None = None
 
     def look(self) -> tuple[Condition, bool]:
@@ -48,7 +50,7 @@ class Watch:
             # Several looks may see the same: what moved is told until it moves again.
             if before is None or not after.says_the_same(before):
                 self.chart = after
-        stream = read_view(self.store, self.stream, datetime.now(UTC))
+        stream = read_view(self.store, self.stream, datetime.now(UTC), self.rules)
         condition = condition_of(live, age, stream, self.command, self.feed)
         return condition, self.chart is not None and self.chart is not before
 

@@ -29,11 +29,6 @@ def launcher_of(settings: Settings) -> Launcher:
     return StreamHost.of(settings)
 
 
-def secrets_of(settings: Settings) -> list[str]:
-    """What must never be printed."""
-    return [secret for secret in (settings.secret_key, settings.access_key) if secret]
-
-
 def check_reset(store: ObjectStore, settings: Settings, spec: StreamSpec) -> None:
     """Raises OrderRefused when Kafka does not hold what a reset needs."""
     from spark_apps.runtime import ordered_reset

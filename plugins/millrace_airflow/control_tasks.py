@@ -65,7 +65,8 @@ def carry_out_order(context: Context) -> dict[str, str]:
         log.info("%s: %s ordered by %s: %s (revision %d)", stream, action, who, why, revision)
         for change in given.order.changes:
             log.info("  %s", change)
-        log.info("next: %s", what_is_next(given, read_view(store, stream, given.desired.at).health))
+        view = read_view(store, stream, given.desired.at, streams[stream].rules)
+        log.info("next: %s", what_is_next(given, view.health))
         path = str(log_file(settings.home, stream))
         reconciler = Reconciler(store, access.launcher_of(settings), streams[stream], who, log_hint=path)
         arrival = follow(reconciler, given, lambda message: log.log(message.level, "%s", message.text))

@@ -115,7 +115,7 @@ class SuperviseStreamOperator(BaseOperator):
                 log_hint=str(log),
                 sends_alerts=True,
                 last_lines=lambda started_again: last_lines(
-                    log, started_again=started_again, hide=access.secrets_of(settings)
+                    log, started_again=started_again, hide=settings.secrets
                 ),
             ).turn()
         except (StoreError, ControlObjectError, SettingsError) as error:

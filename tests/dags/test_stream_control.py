@@ -18,6 +18,7 @@ from millrace.control.reconcile import config_of
 from millrace.control.status import DriverStatus, newest_status, write_status
 from millrace.settings import PROJECT_ROOT
 from millrace.store import MemoryStore
+from millrace.supervision import Rules
 from tests.dags.conftest import DAGS
 
 STREAMS = load_catalog(PROJECT_ROOT / "catalog").streams
@@ -250,5 +251,5 @@ def test_an_order_whose_task_is_killed_stands_and_supervision_goes_on_with_it(st
     from millrace.control.attention import what_needs_attention
     from millrace.control.view import read_view
 
-    reason = what_needs_attention(read_view(stage.store, STREAM, stage.store.now), 1)
+    reason = what_needs_attention(read_view(stage.store, STREAM, stage.store.now, Rules()), 1)
     assert "changed its desired state to running (revision 2): to see" in reason

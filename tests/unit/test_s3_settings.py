@@ -22,9 +22,20 @@ def load(tmp_path: Path, **names: str) -> settings.Settings:
     return settings.load({"MILLRACE_HOME": str(tmp_path), **names})
 
 
+LOGIN = {
+    "MILLRACE_KAFKA_SECURITY": "SASL_PLAINTEXT",
+    "MILLRACE_KAFKA_SASL_MECHANISM": "PLAIN",
+    "MILLRACE_KAFKA_USERNAME": "reader",
+    "MILLRACE_KAFKA_PASSWORD": "hidden-password",
+}
+
+
 def test_nothing_secret_is_shown(tmp_path: Path) -> None:
-    shown = repr(load(tmp_path, **KEYS))
-    assert "hidden" not in shown
+    found = load(tmp_path, **KEYS, **LOGIN)
+    assert "hidden" not in repr(found)
+    assert set(found.secrets) == {*KEYS.values(), "hidden-password"}, (
+        "these are blotted out of what drivers print"
+    )
 
 
 def test_amazons_own_is_named_by_a_word(tmp_path: Path) -> None:

@@ -91,6 +91,7 @@ def test_the_circuit_opens_after_so_many_starts_and_closes_when_the_stream_is_he
     healthy = with_health(history, at(4100), GOOD)
     assert not circuit_can_close(healthy, at(4699))
     assert circuit_can_close(healthy, at(4700))
+    assert circuit_can_close(healthy, at(0)), "a clock that was set back holds no circuit open"
     assert not circuit_can_close(with_health(healthy, at(4600), BAD), at(9000))
     assert begun(history, 4000, rules=rules, spec_revision=2).circuit is None, "somebody ordered something"
 

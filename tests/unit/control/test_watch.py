@@ -9,6 +9,7 @@ from millrace.control.status import write_status
 from millrace.control.view import read_view
 from millrace.control.watch import ControlWatch
 from millrace.store import MemoryStore, StoreUnavailable
+from millrace.supervision import Rules
 from tests.unit.control.samples import NOW, desired, status
 
 
@@ -71,9 +72,12 @@ def test_fifty_streams_cost_one_listing_and_a_get_for_what_changed(store, watch)
 def test_it_sees_what_a_direct_reading_sees(store, watch):
     deploy(store, "bikes", lag=5)
     write_history(
-        store, "bikes", with_health(History(), NOW, read_view(store, "bikes", NOW).health), replacing=None
+        store,
+        "bikes",
+        with_health(History(), NOW, read_view(store, "bikes", NOW, Rules()).health),
+        replacing=None,
     )
-    assert watch.refresh().views["bikes"] == read_view(store, "bikes", NOW)
+    assert watch.refresh().views["bikes"] == read_view(store, "bikes", NOW, Rules())
 
 
 def test_the_age_of_an_unchanged_heartbeat_grows_by_the_local_monotonic_clock(store, watch, clock):

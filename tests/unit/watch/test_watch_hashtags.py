@@ -15,6 +15,7 @@ from millrace.control.desired import write_desired
 from millrace.control.live import LiveView, live_key
 from millrace.control.status import write_status
 from millrace.store import MemoryStore, StoreUnavailable
+from millrace.supervision import Rules
 from millrace.watch import picture, show
 from millrace.watch.bars import HASHTAGS, USERS, Bar, Chart, NotATop
 from millrace.watch.condition import Condition
@@ -44,7 +45,7 @@ class Stage:
     def __init__(self) -> None:
         self.store = MemoryStore()
         self.store.now = NOW
-        self.watch = Watch(self.store, NAME, HASHTAGS, "millrace", feed="millrace feed run posts_demo")
+        self.watch = Watch(self.store, NAME, HASHTAGS, "millrace", "millrace feed run posts_demo", Rules())
 
     def driver(self, state: str = "running", **changes) -> None:
         write_status(self.store, status(state, stream=NAME, **changes).status)
