@@ -26,7 +26,7 @@ from bench.embedded import Embedded, embedded
 from millrace.catalog import Catalog, load_catalog
 from millrace.control.desired import DesiredState, write_desired
 from millrace.control.launcher import StreamHost
-from millrace.control.reconcile import config_of
+from millrace.control.outdated import config_of
 from millrace.control.status import DriverStatus, newest_status
 from millrace.control.streamhost import command, socket_file, write_config
 from millrace.kafka_topics import ensure_topics

@@ -85,6 +85,12 @@ class Circuit(ControlObject):
     reason: str
     """Of the start that was one too many."""
 
+    def __str__(self) -> str:
+        return (
+            f"open since {self.opened_at:%Y-%m-%d %H:%M} UTC: {self.failures} starts did not last, the last because "
+            f"{self.reason}"
+        )
+
 
 AlertWord = AlertKind | Literal["closed"]
 
@@ -103,6 +109,10 @@ class Alert(ControlObject):
     sent: bool = False
     problem: str | None = None
     """Why it could not be sent; None also while nobody knows."""
+
+    def __str__(self) -> str:
+        outcome = "sent" if self.sent else f"not sent ({self.problem or 'whoever sent it died meanwhile'})"
+        return f"{self.at:%Y-%m-%d %H:%M:%S}  {self.kind}, {outcome}: {self.text}"
 
 
 class History(ControlObject):

@@ -13,9 +13,8 @@ from millrace.control.decide import Observed, decide
 from millrace.control.health import in_words
 from millrace.control.history import Alert, History, ShiftEntry
 from millrace.control.orders import StoredOrder, took_effect
-from millrace.control.outdated import code_difference
+from millrace.control.outdated import outdated
 from millrace.control.process import ProcessInfo
-from millrace.control.reconcile import config_of, differences
 from millrace.control.status import DriverStatus
 from millrace.control.supervised import Supervised
 from millrace.control.view import StreamView
@@ -34,13 +33,7 @@ class Known:
 
     @property
     def outdated(self) -> list[str]:
-        """What of the catalog's entry differs from what is deployed, and of the code from what runs."""
-        desired = self.view.desired
-        if desired is None:
-            return []
-        return differences(desired.config, config_of(self.spec)) + code_difference(
-            getattr(self.spec, "app", None), self.view.status
-        )
+        return outdated(self.spec, self.view.desired, self.view.status)
 
 
 def status_lines(known: Known) -> list[str]:
@@ -67,14 +60,8 @@ def status_lines(known: Known) -> list[str]:
             )
         )
     if circuit := view.history.circuit:
-        lines.append(
-            _row(
-                "circuit",
-                f"open since {circuit.opened_at:%Y-%m-%d %H:%M} UTC: {circuit.failures} starts did not last, the last "
-                f"because {circuit.reason}",
-            )
-        )
-    lines += [_row("alert", _alert(alert)) for alert in open_incident(view.history) if not alert.quiet]
+        lines.append(_row("circuit", str(circuit)))
+    lines += [_row("alert", str(alert)) for alert in open_incident(view.history) if not alert.quiet]
     last = view.history.last_start
     if last is not None:
         lines.append(
@@ -122,7 +109,7 @@ def history_lines(known: Known, shifts: int) -> list[str]:
         *([_life(status, known.view.history) for status in known.statuses] or ["  none"]),
         "",
         "alerts (UTC)",
-        *([f"  {_alert(alert)}" for alert in _sent(known.view.history, shifts)] or ["  none"]),
+        *([f"  {alert}" for alert in _sent(known.view.history, shifts)] or ["  none"]),
         "",
         "shifts (UTC)",
         *([_shift(shift) for shift in known.view.history.shifts[-shifts:]] or ["  none"]),
@@ -131,11 +118,6 @@ def history_lines(known: Known, shifts: int) -> list[str]:
 
 def _sent(history: History, newest: int) -> list[Alert]:
     return [alert for alert in history.alerts if not alert.quiet][-newest:]
-
-
-def _alert(alert: Alert) -> str:
-    outcome = "sent" if alert.sent else f"not sent ({alert.problem or 'whoever sent it died meanwhile'})"
-    return f"{alert.at:%Y-%m-%d %H:%M:%S}  {alert.kind}, {outcome}: {alert.text}"
 
 
 def _orders(stored: Sequence[StoredOrder], present: int) -> list[str]:

@@ -14,7 +14,7 @@ from millrace.catalog import StreamSpec
 from millrace.control.desired import DesiredState, Version, write_desired
 from millrace.control.health import Health, in_words
 from millrace.control.orders import Order, OrderAction, newest_order_number, put_order, read_order
-from millrace.control.reconcile import config_of, differences
+from millrace.control.outdated import config_of, differences
 from millrace.control.supervised import Supervised, SupervisedFeed, is_feed, spec_of
 from millrace.control.view import read_view_to_change
 from millrace.store import ObjectStore, PreconditionFailed

@@ -45,7 +45,7 @@ class Order(ControlObject):
     """What of the configuration it changes, a key each."""
 
 
-class ResetOutcome(ControlObject):
+class Outcome(ControlObject):
     """How a reset or a redeploy ended. `refused`: the stream goes on as it was."""
 
     outcome: Literal["done", "refused"]
@@ -60,7 +60,7 @@ class StoredOrder:
     order: Order
     written_at: datetime
     read_at: datetime
-    outcome: ResetOutcome | None = None
+    outcome: Outcome | None = None
 
 
 def newest_order_number(store: ObjectStore, stream: str) -> int:
@@ -103,16 +103,16 @@ def took_effect(order: Order, following: Order | None, present: int) -> bool:
     return following.decided_on >= order.spec_revision
 
 
-def read_outcome(store: ObjectStore, stream: str, revision: int) -> ResetOutcome | None:
+def read_outcome(store: ObjectStore, stream: str, revision: int) -> Outcome | None:
     """How the reset or redeploy of a revision ended; None while it has not been carried out."""
     key = outcome_key(stream, revision)
     try:
-        return parse(ResetOutcome, store.get(key).body, key)
+        return parse(Outcome, store.get(key).body, key)
     except NotFound:
         return None
 
 
-def put_outcome(store: ObjectStore, stream: str, revision: int, outcome: ResetOutcome) -> None:
+def put_outcome(store: ObjectStore, stream: str, revision: int, outcome: Outcome) -> None:
     """Keep how a reset or a redeploy ended; the first word stands."""
     with suppress(PreconditionFailed):
         store.put(outcome_key(stream, revision), outcome.to_body(), if_absent=True)

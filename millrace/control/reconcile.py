@@ -10,10 +10,8 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from millrace.control.alerts import claimed, due, with_alert
 from millrace.control.decide import Action, Observed, decide, has_ended
@@ -28,11 +26,11 @@ from millrace.control.history import (
     write_history,
 )
 from millrace.control.launcher import Launcher
-from millrace.control.outdated import code_difference
+from millrace.control.outdated import config_of, outdated
 from millrace.control.process import LauncherError, ProcessInfo
 from millrace.control.status import observe_status
 from millrace.control.story import Message, story
-from millrace.control.supervised import Supervised, spec_of
+from millrace.control.supervised import Supervised
 from millrace.control.view import StreamView, read_view
 from millrace.store import ObjectStore, PreconditionFailed
 
@@ -115,9 +113,7 @@ class Reconciler:
     def _note_difference(self, view: StreamView, messages: list[Message]) -> None:
         if view.desired is None:
             return
-        differing = differences(view.desired.config, config_of(self.spec))
-        differing += code_difference(getattr(self.spec, "app", None), view.status)
-        if differing:
+        if differing := outdated(self.spec, view.desired, view.status):
             messages.append(
                 Message(
                     logging.WARNING,
@@ -239,20 +235,3 @@ class Reconciler:
 def _printed(lines: Sequence[str]) -> list[Message]:
     told = ["what the driver printed last:", *(f"  | {line}" for line in lines)] if lines else []
     return [Message(logging.INFO, text) for text in told]
-
-
-def config_of(spec: Supervised) -> dict[str, Any]:
-    """A catalog entry as it is kept in the desired state: JSON, durations as text."""
-    return spec.model_dump(mode="json")
-
-
-def differences(deployed: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """Which keys differ, with both values; a key that one side leaves out stands for its default."""
-    with suppress(ValueError):
-        deployed = config_of(spec_of(deployed))
-    keys = sorted(deployed.keys() | wanted.keys())
-    return [
-        f"{key}: {deployed.get(key)!r} is deployed, the catalog says {wanted.get(key)!r}"
-        for key in keys
-        if deployed.get(key) != wanted.get(key)
-    ]

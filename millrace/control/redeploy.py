@@ -19,7 +19,7 @@ from millrace.control.desired import DesiredState, load_desired, write_desired
 from millrace.control.kept_code import kept_code
 from millrace.control.orders import (
     Order,
-    ResetOutcome,
+    Outcome,
     newest_order_number,
     put_order,
     put_outcome,
@@ -58,7 +58,7 @@ def redeploy_as_ordered(store: ObjectStore, settings: Settings, stream: str, rev
         store,
         stream,
         revision,
-        ResetOutcome(outcome=tried.outcome, says=says, at=datetime.now(UTC)),
+        Outcome(outcome=tried.outcome, says=says, at=datetime.now(UTC)),
     )
     kept = read_outcome(store, stream, revision)
     assert kept is not None

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from millrace.control.health import in_words
-from millrace.control.history import Alert, Circuit, ShiftEntry, unhealthy_spells
+from millrace.control.history import ShiftEntry, unhealthy_spells
 from millrace.control.status import DriverStatus
 from millrace.control.supervised import is_feed
 from millrace.control.view import StreamView
@@ -136,7 +136,7 @@ class ShiftReport:
         ]
         found += [f"    {spell}" for spell in self.spells]
         if self.circuit:
-            found.append(f"  the circuit is open: {self.circuit}")
+            found.append(f"  the circuit is {self.circuit}")
         found += [f"  alert {alert}" for alert in self.alerts]
         if self.spark_ui:
             found.append(f"  Spark UI        {self.spark_ui}")
@@ -188,23 +188,11 @@ def report(
         unhealthy_seconds=round(sum(span.total_seconds() for span, _ in spells), 1),
         budget_seconds=shift.budget.total_seconds(),
         spells=[f"{in_words(span)} {reason}" for span, reason in spells],
-        circuit=_circuit(view.history.circuit),
-        alerts=[_alert(one) for one in view.history.alerts if one.at >= view.now - elapsed and not one.quiet],
+        circuit=str(view.history.circuit) if view.history.circuit else None,
+        alerts=[str(one) for one in view.history.alerts if one.at >= view.now - elapsed and not one.quiet],
         spark_ui=newest.spark_ui if newest and not newest.ended else None,
         log=log,
     )
-
-
-def _circuit(circuit: Circuit | None) -> str | None:
-    if circuit is None:
-        return None
-    since = f"since {circuit.opened_at:%Y-%m-%d %H:%M} UTC"
-    return f"{since}, after {circuit.failures} starts that did not last, the last because {circuit.reason}"
-
-
-def _alert(alert: Alert) -> str:
-    sent = "sent" if alert.sent else f"not sent: {alert.problem or 'whoever sent it died meanwhile'}"
-    return f"{alert.at:%H:%M:%S} UTC {alert.kind} ({sent}): {alert.text}"
 
 
 def _seconds(value: float | None) -> str:

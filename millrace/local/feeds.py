@@ -20,8 +20,8 @@ from millrace.control.launcher import StreamHost
 from millrace.control.layout import ControlObjectError
 from millrace.control.order import OrderRefused, give_order
 from millrace.control.orders import OrderAction
+from millrace.control.outdated import config_of, differences
 from millrace.control.process import NOT_RUNNING, HostUnavailable, LauncherError
-from millrace.control.reconcile import config_of, differences
 from millrace.control.status import newest_status
 from millrace.control.streamhost import stream_dir
 from millrace.control.supervised import SupervisedFeed, feed_name, is_feed, supervised

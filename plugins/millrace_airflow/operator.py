@@ -185,7 +185,7 @@ class SuperviseStreamOperator(BaseOperator):
             self.log.info("%s", line)
         if done.red:
             context["ti"].xcom_push(key="return_value", value=done.to_json())
-            open_circuit = f"its circuit is open: {done.circuit}; and it " if done.circuit else ""
+            open_circuit = f"its circuit is {done.circuit}; and it " if done.circuit else ""
             raise AirflowFailException(
                 f"{self.spec.name}: {open_circuit}was unhealthy for {done.unhealthy_seconds:.0f} s of this shift "
                 f"(allowed: {done.budget_seconds:.0f} s): {'; '.join(done.spells[-5:])}. "

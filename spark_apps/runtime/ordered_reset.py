@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from millrace.catalog import CatalogError, StreamSpec
 from millrace.control.order import OrderRefused
-from millrace.control.orders import ResetOutcome, put_outcome
+from millrace.control.orders import Outcome, put_outcome
 from millrace.control.shared_socket import clear, shared_socket
 from millrace.control.status import DriverStatus, newest_status
 from millrace.control.streamhost import stream_dir
@@ -56,7 +56,7 @@ def reset_here(store: ObjectStore, settings: Settings, spec: StreamSpec) -> Rese
         return reset_stream(store, spec, directory, topic, fold_of_app(spec).lookback)
 
 
-def reset_as_ordered(store: ObjectStore, settings: Settings, spec: StreamSpec, revision: int) -> ResetOutcome:
+def reset_as_ordered(store: ObjectStore, settings: Settings, spec: StreamSpec, revision: int) -> Outcome:
     """Carry out the order of a reset, and keep how it ended. A refusal is an outcome too.
 
     Dying between the two resets once more at the next start: one more generation, nothing lost. Raises
@@ -83,8 +83,8 @@ def in_words(spec: StreamSpec, done: Reset) -> str:
     return f"{spec.name}: generation {done.generation} counts {since}, reading {reading}{kept}"
 
 
-def _outcome(outcome: str, says: str) -> ResetOutcome:
-    return ResetOutcome.model_validate({"outcome": outcome, "says": says, "at": datetime.now(UTC)})
+def _outcome(outcome: str, says: str) -> Outcome:
+    return Outcome.model_validate({"outcome": outcome, "says": says, "at": datetime.now(UTC)})
 
 
 def _is_alive(status: DriverStatus) -> bool:

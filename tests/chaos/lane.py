@@ -24,8 +24,9 @@ import pyarrow.parquet as pq
 from millrace.catalog import DatasetSpec, StreamSpec
 from millrace.control.launcher import StreamHost
 from millrace.control.layout import ControlObjectError, history_key
+from millrace.control.outdated import config_of
 from millrace.control.process import LauncherError, ProcessState
-from millrace.control.reconcile import Reconciler, config_of
+from millrace.control.reconcile import Reconciler
 from millrace.control.status import DriverStatus, newest_status
 from millrace.control.streamhost import log_file, stream_dir
 from millrace.publish.codec import decode_hour

@@ -13,8 +13,8 @@ import pytest
 from millrace.catalog import load_catalog
 from millrace.control.desired import DesiredState, read_desired
 from millrace.control.orders import ACTIONS, read_orders
+from millrace.control.outdated import config_of
 from millrace.control.process import HostUnavailable, ProcessInfo, ProcessState
-from millrace.control.reconcile import config_of
 from millrace.control.status import DriverStatus, newest_status, write_status
 from millrace.settings import PROJECT_ROOT
 from millrace.store import MemoryStore

@@ -32,8 +32,9 @@ from millrace.control.launcher import StreamHost
 from millrace.control.lives import MOST_LIVES, read_lives, write_lives
 from millrace.control.order import give_order
 from millrace.control.orders import read_orders
+from millrace.control.outdated import config_of
 from millrace.control.process import HostUnavailable, LauncherError, ProcessState
-from millrace.control.reconcile import Reconciler, config_of
+from millrace.control.reconcile import Reconciler
 from millrace.control.status import DriverStatus, newest_status, read_statuses
 from millrace.control.streamhost import (
     command,

@@ -22,8 +22,8 @@ from millrace.catalog import load_catalog
 from millrace.control import exit_codes
 from millrace.control.desired import DesiredState, load_desired, write_desired
 from millrace.control.launcher import StreamHost
+from millrace.control.outdated import config_of
 from millrace.control.process import HostUnavailable, ProcessState
-from millrace.control.reconcile import config_of
 from millrace.control.status import DriverStatus
 from millrace.control.streamhost import command, log_file, shared_program, socket_file, write_config
 from millrace.settings import Settings

@@ -20,8 +20,9 @@ from millrace.control.desired import DesiredState, load_desired, write_desired
 from millrace.control.epochs import claim_epoch, newest_epoch
 from millrace.control.history import load_history
 from millrace.control.lives import MOST_LIVES, MOST_LIVES_OF_A_RETRY, Lives, next_life
+from millrace.control.outdated import config_of
 from millrace.control.process import NOT_RUNNING, HostUnavailable, ProcessInfo, ProcessState
-from millrace.control.reconcile import Reconciler, config_of
+from millrace.control.reconcile import Reconciler
 from millrace.control.status import DriverStatus, write_status
 from millrace.control.watch import ControlWatch
 from millrace.store import MemoryStore, PreconditionFailed, StoreUnavailable

@@ -10,7 +10,7 @@ from millrace.control import exit_codes
 from millrace.control.execute import Ended, prepare
 from millrace.control.history import History, with_start
 from millrace.control.lives import MOST_LIVES, MOST_LIVES_OF_A_RETRY
-from millrace.control.orders import ResetOutcome, put_outcome
+from millrace.control.orders import Outcome, put_outcome
 from millrace.store import MemoryStore, StoreUnavailable
 from tests.unit.control.samples import NOW, SPEC, desired
 
@@ -107,6 +107,6 @@ def test_a_store_that_starts_late_is_waited_for(tmp_path):
 def test_a_reset_that_was_ordered_is_done_once_and_not_again(tmp_path):
     store = deployed(spec_revision=4, reset_revision=3)
     assert prepare(store, tmp_path, "bikes").reset_revision == 3
-    put_outcome(store, "bikes", 3, ResetOutcome(outcome="refused", says="no", at=NOW))
+    put_outcome(store, "bikes", 3, Outcome(outcome="refused", says="no", at=NOW))
     assert prepare(store, tmp_path, "bikes").reset_revision is None
     assert prepare(deployed(), tmp_path, "bikes").reset_revision is None

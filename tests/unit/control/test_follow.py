@@ -8,7 +8,7 @@ from millrace.control import exit_codes
 from millrace.control.desired import read_desired
 from millrace.control.follow import follow
 from millrace.control.order import give_order
-from millrace.control.orders import ResetOutcome, put_outcome
+from millrace.control.orders import Outcome, put_outcome
 from millrace.control.process import HostUnavailable, LauncherError, ProcessInfo, ProcessState
 from millrace.control.reconcile import Reconciler
 from millrace.control.status import write_status
@@ -70,9 +70,7 @@ class Town:
     outcome = "done"
 
     def reset(self, revision: int) -> None:
-        put_outcome(
-            self.store, "bikes", revision, ResetOutcome(outcome=self.outcome, says="generation 2", at=NOW)
-        )
+        put_outcome(self.store, "bikes", revision, Outcome(outcome=self.outcome, says="generation 2", at=NOW))
 
     def since(self, moment) -> float:
         return (self.store.now - moment).total_seconds()

@@ -4,7 +4,7 @@ import json
 
 from millrace.control.history import Alert, Circuit, History, ShiftEntry, Start
 from millrace.control.in_words import Known, as_json, history_lines, status_lines
-from millrace.control.orders import Order, ResetOutcome, StoredOrder
+from millrace.control.orders import Order, Outcome, StoredOrder
 from millrace.control.process import ProcessState
 from millrace.control.view import StreamView
 from tests.unit.control.samples import NOW, SPEC, ago, desired, process, status
@@ -124,7 +124,7 @@ def test_history_tells_orders_lives_and_shifts():
         unhealthy_seconds=200,
         red=True,
     )
-    outcome = ResetOutcome(outcome="refused", says="Kafka holds too little", at=NOW)
+    outcome = Outcome(outcome="refused", says="Kafka holds too little", at=NOW)
     one = known(
         history=History(starts=(START,), shifts=(shift, shift)),
         wanted=desired(spec_revision=4),

@@ -8,7 +8,7 @@ from millrace.catalog import FeedSpec
 from millrace.control.desired import read_desired
 from millrace.control.health import Health
 from millrace.control.order import OrderRefused, give_order, next_desired, what_is_next
-from millrace.control.orders import Order, ResetOutcome, put_order, put_outcome, read_orders, took_effect
+from millrace.control.orders import Order, Outcome, put_order, put_outcome, read_orders, took_effect
 from millrace.control.status import write_status
 from millrace.control.supervised import SupervisedFeed
 from millrace.store import MemoryStore, StoreUnavailable
@@ -220,7 +220,7 @@ def test_a_reset_that_cannot_be_done_changes_nothing(store):
 def test_how_a_reset_ended_stands_beside_its_order_and_the_first_word_counts(store):
     order(store, "reset")
     for word in ("done", "refused"):
-        put_outcome(store, "bikes", 2, ResetOutcome(outcome=word, says=word, at=NOW))
+        put_outcome(store, "bikes", 2, Outcome(outcome=word, says=word, at=NOW))
     (stored,) = read_orders(store, "bikes", newest=9)
     assert stored.outcome.outcome == "done"
 

@@ -9,8 +9,9 @@ import pytest
 
 from millrace.control.desired import load_desired, read_desired, write_desired
 from millrace.control.history import load_history, write_history
+from millrace.control.outdated import differences
 from millrace.control.process import HostUnavailable, LauncherError, ProcessInfo, ProcessState
-from millrace.control.reconcile import Reconciler, differences
+from millrace.control.reconcile import Reconciler
 from millrace.control.status import write_status
 from millrace.store import MemoryStore, PreconditionFailed, StoreUnavailable
 from tests.unit.control.samples import NOW, SPEC, ago, desired, process, status

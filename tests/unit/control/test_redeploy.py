@@ -12,7 +12,7 @@ from millrace.control import redeploy
 from millrace.control.desired import DesiredState, read_desired
 from millrace.control.health import Health
 from millrace.control.order import next_desired
-from millrace.control.orders import ResetOutcome, put_outcome, read_orders
+from millrace.control.orders import Outcome, put_outcome, read_orders
 from millrace.control.redeploy import Tried, put_back_if_refused, redeploy_as_ordered, try_version
 from millrace.control.status import write_status
 from millrace.control.streamhost import stream_dir
@@ -59,7 +59,7 @@ def test_a_redeploy_keeps_what_ran_until_a_driver_of_its_own_has_begun() -> None
 
 def refused(store: MemoryStore, here: settings.Settings) -> str | None:
     put(store, ordered("redeploy", desired(), began=1, max_messages_per_batch=7))
-    put_outcome(store, "bikes", 2, ResetOutcome(outcome="refused", says="no", at=NOW))
+    put_outcome(store, "bikes", 2, Outcome(outcome="refused", says="no", at=NOW))
     return put_back_if_refused(store, here, "bikes")
 
 
@@ -94,7 +94,7 @@ def test_nothing_is_put_back_without_a_refusal_or_over_somebody_elses_order(
     assert put_back_if_refused(store, here, "bikes") is None
     put(store, ordered("redeploy", desired(), began=1))
     assert put_back_if_refused(store, here, "bikes") is None
-    put_outcome(store, "bikes", 2, ResetOutcome(outcome="done", says="yes", at=NOW))
+    put_outcome(store, "bikes", 2, Outcome(outcome="done", says="yes", at=NOW))
     assert put_back_if_refused(store, here, "bikes") is None
     keep = redeploy.put_order
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from millrace.catalog import CatalogError, StreamSpec, load_catalog
-from millrace.control.reconcile import config_of, differences
+from millrace.control.outdated import config_of, differences
 from millrace.control.view import thresholds_of
 from millrace.settings import PROJECT_ROOT
 from millrace.supervision import Rules

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from millrace.catalog import FeedSpec, load_catalog
 from millrace.control.health import Thresholds
-from millrace.control.reconcile import config_of, differences
+from millrace.control.outdated import config_of, differences
 from millrace.control.streamhost import log_file, stream_dir
 from millrace.control.supervised import (
     SupervisedFeed,

@@ -17,7 +17,7 @@ from millrace.catalog import CatalogError, FeedSpec, load_catalog
 from millrace.control import exit_codes
 from millrace.control.desired import DesiredState, write_desired
 from millrace.control.epochs import claim_epoch
-from millrace.control.reconcile import config_of
+from millrace.control.outdated import config_of
 from millrace.control.status import DriverStatus, newest_status, write_status
 from millrace.control.supervised import SupervisedFeed
 from millrace.feeds import supervised

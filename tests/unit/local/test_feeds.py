@@ -9,7 +9,7 @@ import pytest
 from millrace.catalog import CatalogError, load_catalog
 from millrace.control import exit_codes
 from millrace.control.desired import DesiredState
-from millrace.control.reconcile import config_of
+from millrace.control.outdated import config_of
 from millrace.control.status import DriverStatus, write_status
 from millrace.local.feeds import WHO, Feeds, Step, steps_towards, trouble
 from millrace.settings import PROJECT_ROOT

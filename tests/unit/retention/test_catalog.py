@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from millrace.catalog import CatalogError, DatasetRetention, StreamSpec, load_catalog
-from millrace.control.reconcile import config_of, differences
+from millrace.control.outdated import config_of, differences
 from millrace.settings import PROJECT_ROOT
 
 CATALOG = PROJECT_ROOT / "catalog"
