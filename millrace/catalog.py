@@ -127,7 +127,8 @@ class StreamSpec(_Entry):
     late_by: Duration = timedelta(hours=2)
     idle_after: Duration = timedelta(minutes=15)
     driver_memory: str = Field(default="512m", pattern=r"^\d+[mg]$")
-    master: str = "local[2]"
+    master: str | None = None
+    """Where its tasks run, such as `local[2]`; None: where the deployment says (`MILLRACE_SPARK_MASTER`)."""
     shift: Duration = timedelta(hours=1)
     heartbeat: Duration = timedelta(seconds=5)
     stop_within: Duration = timedelta(seconds=60)
@@ -245,6 +246,16 @@ class Catalog(BaseModel):
             raise CatalogError(
                 f"MILLRACE_STREAMS={chosen}: there is no stream {unknown[0]!r} in streams.yaml; there are: "
                 f"{', '.join(self.streams)}"
+            )
+        return names
+
+    def begun_feeds(self, chosen: str) -> list[str]:
+        """The feeds that begin by themselves: the chosen ones (names, separated by commas). Raises CatalogError."""
+        names = [name.strip() for name in chosen.split(",") if name.strip()]
+        if unknown := [name for name in names if name not in self.feeds]:
+            raise CatalogError(
+                f"MILLRACE_FEEDS={chosen}: there is no feed {unknown[0]!r} in feeds.yaml; there are: "
+                f"{', '.join(self.feeds)}"
             )
         return names
 
