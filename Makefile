@@ -7,7 +7,7 @@ PYTHON_DIRS := millrace spark_apps dags plugins tests bench
 
 COMPOSE := docker compose
 
-.PHONY: help compose-up compose-down install up down status doctor logs clean test test-dags simulate soak chaos check lock
+.PHONY: help compose-up compose-down install up down status doctor logs clean test test-dags simulate soak chaos test-compose check lock
 
 help: ## this text
 	@echo "Millrace: long-lived Spark streams as first-class citizens of Airflow"
@@ -57,6 +57,9 @@ compose-up: ## the same as containers, for a server: builds, starts, ends when d
 
 compose-down: ## stops the containers, and keeps all they hold
 	@$(COMPOSE) --profile '*' down
+
+test-compose: install ## docker-compose.yml really run, with faults: needs Docker, or root on Debian; KEEP=1 leaves it up
+	@.venv/bin/python -m tests.compose.run $(if $(KEEP),--keep) --report $(or $(REPORT),docs/compose.md)
 
 check: ## format, lint and types
 	@bin/install --python-only

@@ -11,7 +11,13 @@ from tests.compose.ground import Unavailable, need, run
 
 LABEL = "millrace.stand-in"
 AUTHORITIES = Path("/usr/local/share/ca-certificates")
-PIP_KEYS = ("global.cert", "global.index-url", "global.extra-index-url", "global.proxy", "global.trusted-host")
+PIP_KEYS = (
+    "global.cert",
+    "global.index-url",
+    "global.extra-index-url",
+    "global.proxy",
+    "global.trusted-host",
+)
 
 
 def base_image(suite: str, work: Path) -> str:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
@@ -53,9 +54,7 @@ class Recount:
 
 def read_topic(bootstrap: str, topic: str) -> list[Record]:
     """Every record of the topic's only partition, up to its end as it is now."""
-    consumer = Consumer(
-        {"bootstrap.servers": bootstrap, "group.id": "recount", "enable.auto.commit": False}
-    )
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "recount", "enable.auto.commit": False})
     try:
         begin, end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=ANSWER_WITHIN)
         assert begin == 0, f"{topic} no longer holds its first records"
@@ -88,7 +87,9 @@ def differences(expected: Mapping[Key, Values], found: Iterable[tuple[Key, Value
 
 def in_short(wrong: Sequence[str]) -> str:
     more = len(wrong) - MOST_TOLD
-    return "\n".join([f"{len(wrong)} differences", *wrong[:MOST_TOLD], *([f"and {more} more"] if more > 0 else [])])
+    return "\n".join(
+        [f"{len(wrong)} differences", *wrong[:MOST_TOLD], *([f"and {more} more"] if more > 0 else [])]
+    )
 
 
 def hour_of(key: Key) -> int:
@@ -117,7 +118,7 @@ def hashtags(records: Sequence[Record]) -> Mapping[Key, Values]:
 def missing_polls(records: Sequence[Record]) -> list[str]:
     """The city polls on a grid, and fills its own gaps: no poll may be missing, nor come later than a newer one."""
     times = [json.loads(one.value)["observed_at"] for one in records]
-    steps = {after - before for before, after in zip(times, times[1:], strict=False)}
+    steps = {after - before for before, after in pairwise(times)}
     return [] if len(steps) <= 1 and min(steps, default=1) > 0 else [f"polls are {sorted(steps)} s apart"]
 
 

@@ -49,7 +49,16 @@ class Stack:
 
     def __init__(self, command: Sequence[str], project: str, env_file: Path) -> None:
         self._command = [*command, "--project-name", project, "--env-file", str(env_file)]
-        self._project = project
+        self._project, self._env_file = project, env_file
+
+    def write_env(self, variables: Mapping[str, str]) -> None:
+        """What the next commands of compose take for `.env`."""
+        self._env_file.touch(mode=0o600)
+        self._env_file.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
+
+    def volume(self, name: str) -> str:
+        """Docker's own name of a volume."""
+        return f"{self._project}_{name}"
 
     def compose(
         self, *arguments: str, profiles: Sequence[str] = (), within: float = 1200, check: bool = True
@@ -104,7 +113,13 @@ class Stack:
         return time.monotonic() - began
 
     def wait(
-        self, condition: Callable[[], object], within: float, what: str, *, about: str = "", every: float = POLL
+        self,
+        condition: Callable[[], object],
+        within: float,
+        what: str,
+        *,
+        about: str = "",
+        every: float = POLL,
     ) -> None:
         """Until a condition is true; `about` is the service whose log is told when it does not become so."""
         deadline = time.monotonic() + within
@@ -146,5 +161,5 @@ def _container(told: Mapping[str, object]) -> Container:
 
 def _moment(text: str) -> datetime:
     """Docker gives nanoseconds."""
-    whole, _, rest = text.partition(".")
-    return datetime.fromisoformat(f"{whole}.{rest.rstrip('Z')[:6]:0<6}+00:00")
+    whole, _, rest = text.rstrip("Z").partition(".")
+    return datetime.fromisoformat(f"{whole}.{rest[:6]:0<6}+00:00")

@@ -141,7 +141,9 @@ def _nothing(tag: str, context: Path) -> None:
 
 
 RECIPES = {
-    "postgres": Recipe("postgres", lambda _: "trixie", lambda tag: {"MAJOR": tag.partition(".")[0]}, _nothing),
+    "postgres": Recipe(
+        "postgres", lambda _: "trixie", lambda tag: {"MAJOR": tag.partition(".")[0]}, _nothing
+    ),
     "apache/kafka": Recipe("kafka", lambda _: "bookworm", lambda _: {}, _fetch_kafka),
     "versity/versitygw": Recipe("versitygw", lambda _: "bookworm", lambda _: {}, _build_versitygw),
     "apache/airflow": Recipe(

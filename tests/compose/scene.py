@@ -1,0 +1,234 @@
+"""The running stack as the trials see it from outside: its store, its Kafka, its Airflow, and whether it is right."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from millrace import settings
+from millrace.catalog import Catalog, load_catalog
+from millrace.control.status import newest_status
+from millrace.local.airflow_api import AirflowApi
+from millrace.local.errors import StackError
+from millrace.publish.compact import compact_hours
+from millrace.publish.due import due_hours
+from millrace.quality.auditor import auditor_of
+from millrace.settings import PROJECT_ROOT, Settings
+from millrace.store import S3Store, StoreError, open_store
+from spark_apps.runtime.carried_state import Manifest, newest_manifest
+from tests.chaos.lane import FAR
+from tests.compose.recount import RECOUNTS, Key, Values, differences, in_short, read_topic
+from tests.compose.stack import Stack, StackFailed
+from tests.integration.streams import rows_in
+
+FEEDS = ("feed-city", "feed-orders", "feed-posts_demo")
+SETTLED_WITHIN = 600.0
+PATIENCE = 900.0
+"""Seconds for something to come back on a machine that may be slow: no time is judged."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What was compared of one dataset, without a difference."""
+
+    dataset: str
+    records: int
+    hours: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Scene:
+    stack: Stack
+    variables: dict[str, str]
+    """Of the stack's `.env`."""
+    home: Path
+    """A directory for what this process keeps: it is no part of the stack."""
+
+    @cached_property
+    def settings(self) -> Settings:
+        return settings.load(
+            {
+                "MILLRACE_HOME": str(self.home),
+                "MILLRACE_KAFKA": f"localhost:{self.variables['KAFKA_PORT']}",
+                "MILLRACE_S3_ENDPOINT": f"http://127.0.0.1:{self.variables['S3_PORT']}",
+                "MILLRACE_S3_IF_MATCH": "atomic",
+                "AWS_ACCESS_KEY_ID": self.variables["S3_ACCESS_KEY"],
+                "AWS_SECRET_ACCESS_KEY": self.variables["S3_SECRET_KEY"],
+            }
+        )
+
+    @cached_property
+    def store(self) -> S3Store:
+        return open_store(self.settings)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        return load_catalog(PROJECT_ROOT / "catalog")
+
+    @property
+    def api(self) -> AirflowApi:
+        return AirflowApi(
+            f"http://127.0.0.1:{self.variables['AIRFLOW_PORT']}", self.variables["AIRFLOW_ADMIN_PASSWORD"]
+        )
+
+    def end_of(self, topic: str) -> int:
+        """The next offset of a topic's only partition. Raises KafkaException while Kafka is away."""
+        consumer = Consumer({"bootstrap.servers": self.settings.kafka, "group.id": "trials", "log_level": 0})
+        try:
+            return int(consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)[1])
+        finally:
+            consumer.close()
+
+    def manifest(self, stream: str) -> Manifest:
+        found = newest_manifest(self.store, stream)
+        assert found is not None, f"{stream} has never committed"
+        return found
+
+    def committed(self, stream: str) -> int:
+        """How many records of its topic are in the stream's committed state."""
+        return sum(self.manifest(stream).offsets.values())
+
+    def generations(self) -> dict[str, int]:
+        return {one.stream: self.manifest(one.stream).generation for one in RECOUNTS}
+
+    def wait(
+        self, condition: Callable[[], object], what: str, *, within: float = PATIENCE, about: str = ""
+    ) -> None:
+        """Until a condition is true; that a part does not answer meanwhile means that it is not yet."""
+
+        def holds() -> bool:
+            with suppress(StoreError, StackError, KafkaException):
+                return bool(condition())
+            return False
+
+        self.stack.wait(holds, within, what, about=about, every=1.0)
+
+    def next_commits(self) -> float:
+        """Seconds until every stream has committed records that are not in Kafka yet."""
+        began = time.monotonic()
+        ends: dict[str, int] = {}
+        for one in RECOUNTS:
+            self.wait(
+                lambda one=one: ends.setdefault(one.stream, self.end_of(one.topic)) is not None,
+                "Kafka to answer",
+            )
+        for one in RECOUNTS:
+            self.wait(
+                lambda one=one: self.committed(one.stream) > ends[one.stream],
+                f"{one.stream} to commit what comes from now on",
+                about="streamhost",
+            )
+        return time.monotonic() - began
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """With the feeds stopped, as a person stops them, and all they brought counted; then they go on."""
+        self._order("stop")
+        try:
+            for one in RECOUNTS:
+                self.wait(
+                    lambda one=one: self.committed(one.stream) == self.end_of(one.topic),
+                    f"{one.stream} to count everything that is in {one.topic}",
+                    within=SETTLED_WITHIN,
+                    about="streamhost",
+                )
+            yield
+        finally:
+            self._order("start")
+
+    def _order(self, action: str) -> None:
+        """To all feeds at once, through the command in a container."""
+
+        def give(feed: str) -> None:
+            self.stack.exec(
+                "airflow-scheduler",
+                "millrace",
+                "stream",
+                action,
+                feed,
+                "--wait",
+                "--why",
+                "trial",
+                within=PATIENCE,
+            )
+
+        with ThreadPoolExecutor(len(FEEDS)) as pool:
+            list(pool.map(give, FEEDS))
+
+    def compact(self) -> None:
+        """A run of compact_hourly, by hand, to its end."""
+        run = ""
+
+        def begun() -> bool:
+            nonlocal run
+            run = self.api.trigger("compact_hourly")
+            return True
+
+        self.wait(begun, "Airflow to take an order", about="airflow-api-server")
+        self.wait(
+            lambda: self.api.run_state("compact_hourly", run) in ("success", "failed"),
+            "the run of compact_hourly to end",
+            about="airflow-scheduler",
+        )
+        if (state := self.api.run_state("compact_hourly", run)) != "success":
+            raise StackFailed(f"the run {run} of compact_hourly ended as {state}\n{self.stack.last_words()}")
+
+    def compare(self) -> list[Compared]:
+        """Everything that was ever sent with everything published, row by row. Raises AssertionError with the rows.
+
+        Hours that have ended are published by the stack's own DAG. The hour that goes on is published here, by the
+        same functions: no DAG would do so before its end.
+        """
+        with self.still():
+            self.compact()
+            over = datetime.now(UTC) - timedelta(minutes=10)
+            found = []
+            for one in RECOUNTS:
+                dataset = self.catalog.datasets[one.dataset]
+                left = due_hours(self.store, dataset, over)
+                assert left == [], f"{one.dataset}: compact_hourly has left {left}"
+                audit = auditor_of(self.store, [dataset])
+                for done in compact_hours(
+                    self.store, dataset, due_hours(self.store, dataset, FAR), audit=audit
+                ):
+                    assert done.outcome in ("published", "unchanged"), (
+                        f"{one.dataset} {done.hour}: {done.error}"
+                    )
+                records = read_topic(self.settings.kafka, one.topic)
+                rows = [one.row(row) for row in rows_in(self.store, dataset)[0]]
+                wrong = [*one.holes(records), *differences(one.truth(records), rows)]
+                assert not wrong, f"{one.dataset}: {in_short(wrong)}"
+                found.append(
+                    Compared(one.dataset, len(records), len({key[-1] for key, _ in rows}), len(rows))
+                )
+        return found
+
+    def published(self) -> dict[str, dict[Key, Values]]:
+        """Every published row of every dataset."""
+        return {
+            one.dataset: dict(
+                one.row(row) for row in rows_in(self.store, self.catalog.datasets[one.dataset])[0]
+            )
+            for one in RECOUNTS
+        }
+
+    def hosts_of_drivers(self) -> dict[str, str]:
+        """Stream to the host name that its newest driver says, which is its container's id."""
+        statuses = {one.stream: newest_status(self.store, one.stream) for one in RECOUNTS}
+        return {stream: status.host for stream, status in statuses.items() if status is not None}
+
+
+def in_words(compared: Sequence[Compared]) -> str:
+    return "; ".join(
+        f"{one.dataset}: {one.rows:,} rows of {one.hours} hours equal the recount of {one.records:,} messages"
+        for one in compared
+    )

@@ -1,0 +1,88 @@
+"""What a run of the trials says: each step with its time while it runs, and the whole as Markdown at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from time import monotonic
+
+from rich.console import Console
+
+from millrace.local.progress import Steps
+from tests.chaos.report import machine
+from tests.compose.standins import Image
+
+
+@dataclass(frozen=True)
+class Killed:
+    """One container that was killed. Seconds until Docker said that it is healthy again, and until the streams had
+    committed records that came after that."""
+
+    container: str
+    healthy: float
+    committed: float
+
+
+@dataclass
+class Told:
+    """Everything that a run has to tell."""
+
+    steps: list[tuple[str, float, str]] = field(default_factory=list)
+    images: list[Image] = field(default_factory=list)
+    versions: list[str] = field(default_factory=list)
+    killed: list[Killed] = field(default_factory=list)
+    failed: str | None = None
+    _printed: Steps = field(default_factory=lambda: Steps(Console()))
+    _began: float = field(default_factory=monotonic)
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[Callable[[str], None]]:
+        """Time what is done in the block; call what is given with a word about the result."""
+        began, words = monotonic(), [""]
+        try:
+            with self._printed.step(title) as note:
+
+                def say(text: str) -> None:
+                    words[0] = text
+                    note(text)
+
+                yield say
+        except BaseException:
+            self.failed = self.failed or title
+            raise
+        self.steps.append((title, monotonic() - began, words[0]))
+
+    def markdown(self) -> str:
+        minutes, seconds = divmod(int(monotonic() - self._began), 60)
+        how = f"**It failed at: {self.failed}.**" if self.failed else "Everything was as it should be."
+        standins = [one for one in self.images if one.is_standin]
+        blocks = [
+            f"`make test-compose` on {datetime.now(UTC):%Y-%m-%d}: {minutes} min {seconds} s; {machine()}; "
+            f"{', '.join(self.versions)}. {how}",
+            f"Images: {len(standins)} of {len(self.images)} could not be pulled and were stand-ins.",
+            _table(
+                ("image", "what it was", "since when"),
+                [
+                    (one.name, "**stand-in**" if one.is_standin else "the real one", one.note)
+                    for one in self.images
+                ],
+            ),
+            _table(
+                ("step", "s", "what came of it"),
+                [(title, f"{took:.1f}", words) for title, took, words in self.steps],
+            ),
+        ]
+        if self.killed:
+            blocks.append(
+                _table(
+                    ("container killed", "s to healthy", "s to the next commits of all streams"),
+                    [(one.container, f"{one.healthy:.1f}", f"{one.committed:.1f}") for one in self.killed],
+                )
+            )
+        return "\n\n".join(blocks)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
