@@ -5,8 +5,6 @@ MILLRACE := .venv/bin/millrace
 PYTEST := .venv/bin/python -m pytest --numprocesses $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder
 PYTHON_DIRS := millrace spark_apps dags plugins tests bench
 
-COMPOSE := docker compose
-
 .PHONY: help compose-up compose-down install up down status doctor logs clean test test-dags simulate soak chaos test-compose check lock
 
 help: ## this text
@@ -53,10 +51,10 @@ chaos: install ## faults drawn from SEED for MINUTES=60, the last AIRFLOW=12 wit
 	@.venv/bin/python -m tests.chaos.run --minutes $(or $(MINUTES),60) --airflow $(or $(AIRFLOW),12) $(if $(SEED),--seed $(SEED)) --report docs/reliability.md
 
 compose-up: ## the same as containers, for a server: builds, starts, ends when data flow; docs/compose.md
-	@$(or $(wildcard .venv/bin/python),python3) -m millrace.compose.up
+	@bin/compose-up
 
 compose-down: ## stops the containers, and keeps all they hold
-	@$(COMPOSE) --profile '*' down
+	@docker compose --profile '*' down
 
 test-compose: install ## docker-compose.yml really run, with faults: needs Docker, or root on Debian; KEEP=1 leaves it up
 	@.venv/bin/python -m tests.compose.run $(if $(KEEP),--keep) --report $(or $(REPORT),docs/compose.md)

@@ -68,7 +68,9 @@ def feed_dags() -> list[DAG]:
     # `millrace up` starts the feeds and then lets the DAGs run of those that are in use; but one that FEED names by
     # its addresses is only there when it is in use, and may be seen here after `up` has ended.
     return [
-        feed_dag(spec, str(log_file(here.home, name)), begins=spec.feed in begin or spec.feed not in catalog.feeds)
+        feed_dag(
+            spec, str(log_file(here.home, name)), begins=spec.feed in begin or spec.feed not in catalog.feeds
+        )
         for name, spec in supervised_here(here).items()
         if isinstance(spec, SupervisedFeed)
     ]

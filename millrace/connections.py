@@ -1,8 +1,8 @@
 """Settings out of Airflow connections, so that a team that has them need not write them down twice.
 
 `MILLRACE_KAFKA_CONNECTION`, `MILLRACE_S3_CONNECTION` and `MILLRACE_SPARK_CONNECTION` name a connection of type `kafka`,
-`aws` or `spark`, which is read from the variable `AIRFLOW_CONN_<NAME>`, as JSON or as a URI. Not from Airflow's database: feeds and drivers are no part of
-Airflow, and everything here must have the same settings.
+`aws` or `spark`, which is read from the variable `AIRFLOW_CONN_<NAME>`, as JSON or as a URI. Not from Airflow's
+database: feeds and drivers are no part of Airflow, and everything here must have the same settings.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from millrace.connections import connection_settings
 from millrace.kafka_access import OPEN, KafkaAccess, KafkaSecurity, certificates, read_security
 from millrace.settings_error import SettingsError as SettingsError
-from millrace.spark_access import SparkAccess, read_spark
+from millrace.spark_access import OWN_PROCESS, SparkAccess, read_spark
 from millrace.stream_host_access import LOCAL, StreamHostAccess, read_access
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -76,7 +76,7 @@ class Settings:
     """`virtual`: the bucket is part of the host name, as Amazon prefers it; `path`: the first part of the path."""
     kafka_security: KafkaSecurity = OPEN
     stream_host: StreamHostAccess = LOCAL
-    spark: SparkAccess = SparkAccess()
+    spark: SparkAccess = OWN_PROCESS
 
     @property
     def kafka_access(self) -> KafkaAccess:

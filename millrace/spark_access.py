@@ -29,6 +29,10 @@ class SparkAccess:
     driver_host: str | None = None
 
 
+OWN_PROCESS = SparkAccess()
+"""Tasks run where their driver runs."""
+
+
 def read_spark(value: Callable[[str], str | None]) -> SparkAccess:
     """The settings MILLRACE_SPARK_*. Raises SettingsError for a master that drivers of streams cannot use."""
     master = value(MASTER) or LOCAL_MASTER

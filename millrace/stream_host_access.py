@@ -49,6 +49,6 @@ def read_access(value: Callable[[str], str | None], secret: Callable[[str], str 
         if not username or not password:
             raise SettingsError(
                 f"{name} is set, but {PASSWORD if username else USERNAME} is not: whoever reaches the stream host "
-                "without a login can run commands there; set both, to the same on the host and where Airflow's tasks run"
+                "without a login can run commands there; set both, to the same on the host and for Airflow's tasks"
             )
     return StreamHostAccess(at, listen, username, password)

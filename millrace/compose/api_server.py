@@ -9,7 +9,7 @@ from pathlib import Path
 
 from millrace.local.credentials import ADMIN_PASSWORD, ADMIN_USER, write_private
 
-PASSWORDS_FILE = "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"  # noqa: S105 - a name
+PASSWORDS_FILE = "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"
 
 
 def main() -> None:

@@ -31,6 +31,7 @@ from millrace.settings import Settings, SettingsError
 from millrace.store import StoreError, open_store
 
 ANSWER, WITHIN = "MILLRACE_GATE_ANSWER", "MILLRACE_GATE_WITHIN"
+SIGNS = {"fine": "✓", "warning": "!", "error": "✗"}
 POLL = 2.0
 LOOK_AGAIN = 60.0
 COMPACTION, SUCCEEDED = "compact_hourly", "succeeded"
@@ -65,7 +66,9 @@ class Gate:
         if unhealthy is None:
             raise NotReady(f"Airflow does not answer at {self._url}: see the log of airflow-api-server")
         if unhealthy:
-            raise NotReady(f"of Airflow, {', '.join(unhealthy)} is not healthy: see the log of that container")
+            raise NotReady(
+                f"of Airflow, {', '.join(unhealthy)} is not healthy: see the log of that container"
+            )
         for problem in self._api.get("/api/v2/importErrors").get("import_errors", []):
             last = problem["stack_trace"].strip().splitlines()[-1]
             raise NotReady(f"Airflow cannot read {problem['filename']}: {last}")
@@ -89,7 +92,9 @@ class Gate:
     def compaction(self) -> str:
         dag = self._api.dag(COMPACTION)
         if dag is None:
-            raise NotReady(f"Airflow has not read the DAG {COMPACTION} yet: see the log of airflow-dag-processor")
+            raise NotReady(
+                f"Airflow has not read the DAG {COMPACTION} yet: see the log of airflow-dag-processor"
+            )
         if dag["is_paused"]:
             return f"{COMPACTION} is paused, so it is not run"
         if self._run is None:
@@ -113,15 +118,20 @@ class Gate:
         if missing and self.compaction() == SUCCEEDED:
             self._run = None  # another run may publish what has come since
             raise NotReady(
-                f"no hour of {', '.join(missing)} is published, though its feed brings some: see the runs of {COMPACTION}"
+                f"no hour of {', '.join(missing)} is published, though its feed brings some: see {COMPACTION}"
             )
-        told = [f"{name} {hours or 'none yet; an hour is due 5 min after its end'}" for name, hours in found.items()]
+        told = [
+            f"{name} {hours or 'none yet; an hour is due 5 min after its end'}"
+            for name, hours in found.items()
+        ]
         return ", ".join(told) or "no stream publishes any"
 
     def _sight(self, name: str) -> Sight:
         dag = self._api.dag(f"stream__{name}")
         if dag is None:
-            raise NotReady(f"Airflow has not read the DAG stream__{name} yet: see the log of airflow-dag-processor")
+            raise NotReady(
+                f"Airflow has not read the DAG stream__{name} yet: see the log of airflow-dag-processor"
+            )
         seen = observe_newest(self._store, name)
         return Sight(
             bool(dag["is_paused"]),
@@ -172,7 +182,11 @@ def look_again(gate: Gate, here: Settings, catalog: Catalog) -> str | None:
 
 
 def errors_in(findings: list[Finding]) -> str | None:
-    told = [f"{one.part}: {one.says}{f' → {one.do}' if one.do else ''}" for one in findings if one.level == "error"]
+    told = [
+        f"{one.part}: {one.says}{f' → {one.do}' if one.do else ''}"
+        for one in findings
+        if one.level == "error"
+    ]
     return "; ".join(told) or None
 
 
@@ -181,7 +195,7 @@ def look_closely(here: Settings, say: Callable[[str], None]) -> str | None:
     findings = []
     for one in examine(here):
         findings.append(one)
-        say(f"{ {'fine': '✓', 'warning': '!', 'error': '✗'}[one.level]} {one.part}: {one.says}")
+        say(f"{SIGNS[one.level]} {one.part}: {one.says}")
         if one.do:
             say(f"    → {one.do}")
     say(f"doctor: errors: {count(findings, 'error')}, warnings: {count(findings, 'warning')}")

@@ -40,11 +40,11 @@ def not_working(name: str, sight: Sight, *, fed: bool) -> str | None:
     if status is None or sight.age is None:
         return f"{name}: no driver has said a word yet; see the DAG stream__{name}"
     if status.state == "failed":
-        return f"{name} failed: {status.error}; what it printed: logs/{log} in the container streamhost"
+        return f"{name} failed: {status.error}; what it printed: logs/{log} in streamhost"
     if status.state != "running":
         return f"{name} is {status.state}"
     if sight.age > SILENT_AFTER:
-        return f"{name} has been silent for {sight.age.total_seconds():.0f} s; see logs/{log} in the container streamhost"
+        return f"{name} has said nothing for {sight.age.total_seconds():.0f} s; see logs/{log} in streamhost"
     if fed and not sight.hours and not status.facts and not status.records:
         return f"{name} runs, and has counted nothing: does its feed run? See the log feed-….log beside {log}"
     return None

@@ -145,8 +145,9 @@ class StreamHost:
 
     def _no_answer(self, error: Exception) -> HostUnavailable:
         return HostUnavailable(
-            f"the stream host does not answer on {self._where} ({error or type(error).__name__}); see `millrace status` "
-            "and `millrace logs NAME=streamhost`, start it with `millrace up` (in containers: `docker compose up -d`)"
+            f"the stream host does not answer on {self._where} ({error or type(error).__name__}); see "
+            "`millrace status` and `millrace logs NAME=streamhost`, start it with `millrace up` "
+            "(in containers: `docker compose up -d`)"
         )
 
     def _explained(self, fault: xmlrpc.client.Fault, stream: str) -> LauncherError:

@@ -44,8 +44,10 @@ from millrace.control.streamhost import (
     stream_dir,
     write_config,
 )
+from millrace.local.ports import free_ports
 from millrace.settings import PROJECT_ROOT, Settings
 from millrace.store import S3Store, open_store
+from millrace.stream_host_access import StreamHostAccess
 from tests.conftest import running, wait_until
 
 pytestmark = pytest.mark.stack
@@ -121,7 +123,8 @@ def built(s3_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> It
     directory = tmp_path_factory.mktemp("streamhost")
     # A short path: a unix socket's may have some 100 bytes, and pytest's directories are long.
     home = Path(tempfile.mkdtemp(prefix="millrace-"))
-    settings = replace(s3_settings, home=home, prefix=f"control-{os.getpid()}")
+    network = StreamHostAccess(None, f"127.0.0.1:{free_ports(1)[0]}", "ada", "pass%word ;1")
+    settings = replace(s3_settings, home=home, prefix=f"control-{os.getpid()}", stream_host=network)
     apps = directory / "spark_apps"
     apps.mkdir()
     (apps / "__init__.py").touch()
@@ -140,6 +143,8 @@ def built(s3_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> It
         "MILLRACE_PREFIX": settings.prefix,
         "AWS_ACCESS_KEY_ID": settings.access_key or "",
         "AWS_SECRET_ACCESS_KEY": settings.secret_key or "",
+        "MILLRACE_STREAMHOST_USERNAME": network.username or "",
+        "MILLRACE_STREAMHOST_PASSWORD": network.password or "",
     }
     host = StreamHost(socket_file(home))
     log = directory / "supervisord.log"

@@ -76,7 +76,7 @@ def dataset(**changes: Any) -> dict[str, Any]:
         ),
         (
             shared({"driver": "light"}, {"driver": "light", "master": "local[4]"}),
-            r"streams\.yaml: t\.master: 'local\[4\]', but s has 'local\[2\]', and both share the driver 'light'",
+            r"streams\.yaml: t\.master: 'local\[4\]', but s has None, and both share the driver 'light'",
         ),
         (
             shared({"driver": "light", "spark_conf": {"a": "1"}}, {"driver": "light"}),
