@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from millrace.compose.dotenv import EXAMPLE, completed
 from millrace.local.ports import free_ports
 from millrace.settings import PROJECT_ROOT
 from tests.chaos.report import write_report
-from tests.compose.ground import Unavailable, compose_command, daemon, run
+from tests.compose.ground import CACHE, Unavailable, compose_command, daemon, run
 from tests.compose.scene import Scene
 from tests.compose.stack import Stack
 from tests.compose.standins import ensure_image, proxy_arguments
@@ -77,26 +76,31 @@ def run_trials(docker: str, told: Told, *, keep: bool) -> int:
             image = ensure_image(name)
             told.images.append(image)
             say(f"{'STAND-IN' if image.is_standin else 'the real image'}, {image.note}")
-    with tempfile.TemporaryDirectory(prefix="millrace-trials-") as directory:
-        variables = environment(PROJECT_ROOT)
-        stack = Stack(command, PROJECT, Path(directory) / "env")
-        stack.write_env(variables)
-        everything = ("down", "--volumes", "--remove-orphans", "--timeout", "100")
-        stack.compose(*everything, profiles=["cluster"])  # of a run that was broken off
-        try:
-            with told.step("The project's own images"):
-                stack.compose("build", *proxy_arguments(), within=3600)
-            return int(
-                pytest.main(
-                    [str(Path(__file__).with_name("trials.py")), *PYTEST],
-                    plugins=[Trials(Scene(stack, variables, Path(directory)), told)],
-                )
+    home = CACHE / "trials"
+    home.mkdir(parents=True, exist_ok=True)
+    variables = environment(PROJECT_ROOT)
+    stack = Stack(command, PROJECT, home / "env")
+    stack.write_env(variables)
+    remove_all(stack)  # of a run that was broken off
+    try:
+        with told.step("The project's own images"):
+            stack.compose("build", *proxy_arguments(), within=3600)
+        return int(
+            pytest.main(
+                [str(Path(__file__).with_name("trials.py")), *PYTEST],
+                plugins=[Trials(Scene(stack, variables, home), told)],
             )
-        finally:
-            if keep:
-                print(f"kept: docker compose --project-name {PROJECT} …, its environment is {variables}")
-            else:
-                stack.compose(*everything, profiles=["cluster"])
+        )
+    finally:
+        if keep:
+            print(f"it is left running: {' '.join(stack.command)} ps")
+        else:
+            remove_all(stack)
+
+
+def remove_all(stack: Stack) -> None:
+    """Containers, networks and volumes of the trials; images stay."""
+    stack.compose("down", "--volumes", "--remove-orphans", profiles=["cluster"])
 
 
 def images_named(root: Path) -> list[str]:

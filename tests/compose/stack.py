@@ -48,7 +48,7 @@ class Stack:
     """`docker compose` on the project's file. Every method may raise StackFailed."""
 
     def __init__(self, command: Sequence[str], project: str, env_file: Path) -> None:
-        self._command = [*command, "--project-name", project, "--env-file", str(env_file)]
+        self.command = [*command, "--project-name", project, "--env-file", str(env_file)]
         self._project, self._env_file = project, env_file
 
     def write_env(self, variables: Mapping[str, str]) -> None:
@@ -64,7 +64,7 @@ class Stack:
         self, *arguments: str, profiles: Sequence[str] = (), within: float = 1200, check: bool = True
     ) -> str:
         """A command of compose to its end; what it printed."""
-        words = [*self._command, *(word for name in profiles for word in ("--profile", name)), *arguments]
+        words = [*self.command, *(word for name in profiles for word in ("--profile", name)), *arguments]
         environment = os.environ | {"COMPOSE_PROGRESS": "plain", "DOCKER_BUILDKIT": "0"}
         done = run(words, timeout=within, check=False, cwd=PROJECT_ROOT, env=environment)
         if check and done.returncode:
