@@ -31,8 +31,8 @@ class Executor:
 
 
 def applications(ui: str) -> dict[str, str]:
-    """Id to name of the applications that run, as the master's own page says."""
-    return {one["id"]: one["name"] for one in _asked(ui)["activeapps"]}
+    """Id to stream of the applications that run, as the master's own page says."""
+    return {one["id"]: one["name"].removeprefix("millrace-") for one in _asked(ui)["activeapps"]}
 
 
 def alive_workers(ui: str) -> int:

@@ -23,7 +23,7 @@ from millrace.settings import PROJECT_ROOT
 from tests.chaos.report import write_report
 from tests.compose.ground import CACHE, Unavailable, compose_command, daemon, run
 from tests.compose.scene import Scene
-from tests.compose.stack import Stack
+from tests.compose.stack import Stack, StackFailed
 from tests.compose.standins import ensure_image, proxy_arguments
 from tests.compose.told import Told
 
@@ -60,6 +60,9 @@ def main() -> int:
     except Unavailable as problem:
         print(f"the compose file cannot be tested here: {problem}", file=sys.stderr)
         return 2
+    except StackFailed as problem:
+        print(problem, file=sys.stderr)
+        code = 1
     if options.report is not None:
         write_report(options.report, "trials", told.markdown())
     return code

@@ -122,9 +122,9 @@ def test_metrics_of_orders_flow(scene: Scene, told: Told) -> None:
 def test_every_container_killed_in_turn(scene: Scene, told: Told) -> None:
     victims = [one for one in scene.stack.containers() if one.restarts]
     assert {one.service for one in victims} == SERVICES - {"init"}
+    scene.next_commits()
     for victim in victims:
         with told.step(f"SIGKILL to {victim.service}") as say:
-            scene.next_commits()
             now = scene.stack.container(victim.name)
             scene.stack.kill(now)
             healthy = scene.stack.wait_until_back(now, PATIENCE)
