@@ -58,11 +58,9 @@ class Batches:
 
     def __init__(self, volume: str, stream: str) -> None:
         told = json.loads(run(["docker", "volume", "inspect", volume]).stdout)
-        home = Path(told[0]["Mountpoint"])
-        logs = sorted(path for path in home.rglob("spark/offsets") if stream in path.parts)
-        if not logs:
-            raise StackFailed(f"{stream} has no checkpoint in the volume {volume}")
-        self._spark = logs[-1].parent
+        self._spark = Path(told[0]["Mountpoint"]) / "streams" / stream / "checkpoint" / "spark"
+        if not (self._spark / "commits").is_dir():
+            raise StackFailed(f"{stream} has no checkpoint with commits in {self._spark}")
 
     def at_work(self) -> int | None:
         """The batch that is begun and not committed; None between two."""
