@@ -34,10 +34,9 @@ ENV PATH=/opt/millrace/.venv/bin:$PATH \
 COPY --chown=airflow:0 . ./
 RUN .venv/bin/python -m pip install --quiet --no-cache-dir --disable-pip-version-check --no-input \
       --no-deps --no-build-isolation --editable . \
- && python -c 'from millrace.local.jars import ensure_jars; ensure_jars()' \
- && rm -rf jars/download-cache
-# A layer of its own: the archive names the times of the jars, which a layer keeps to the second.
-RUN python -c 'from millrace.local.class_archive import ensure_archive; ensure_archive()'
+ && python -c 'from millrace.local.jars import ensure_jars; ensure_jars()'
+# A layer of its own: what it keeps of the jars are their times, and a layer keeps those to the second.
+RUN millrace install
 
 # Not the base's own entry point, which waits for a database that half of these containers do not have.
 ENTRYPOINT ["/usr/bin/dumb-init", "--"]

@@ -42,6 +42,8 @@ class NotReady(Exception):
 
 
 class Gate:
+    """`url`: of Airflow's page, as people open it."""
+
     def __init__(self, here: Settings, catalog: Catalog, api: AirflowApi, url: str) -> None:
         self._here = here
         self._catalog = catalog
@@ -64,7 +66,7 @@ class Gate:
     def airflow(self) -> str:
         unhealthy = self._api.unhealthy()
         if unhealthy is None:
-            raise NotReady(f"Airflow does not answer at {self._url}: see the log of airflow-api-server")
+            raise NotReady("Airflow does not answer: see the log of airflow-api-server")
         if unhealthy:
             raise NotReady(
                 f"of Airflow, {', '.join(unhealthy)} is not healthy: see the log of that container"
@@ -152,10 +154,9 @@ class Gate:
 
 
 def pass_through(gate: Gate, within: float, say: Callable[[str], None]) -> str | None:
-    """Take the steps one after the other; None when all are taken, else what the first one lacks in the end."""
-    deadline = time.monotonic() + within
+    """Take the steps one after the other, each `within` seconds; None when all are taken, else what one still lacks."""
     for title, step in gate.steps():
-        told = ""
+        deadline, told = time.monotonic() + within, ""
         while True:
             try:
                 say(f"✓ {title}: {step()}")
@@ -216,8 +217,8 @@ def main() -> None:
 
     here = settings.load()
     catalog = load_catalog(here.catalog_dir)
-    url = os.environ[URL]
-    gate = Gate(here, catalog, AirflowApi(url, os.environ[PASSWORD]), url)
+    api = AirflowApi(os.environ[URL], os.environ[PASSWORD])
+    gate = Gate(here, catalog, api, os.environ["AIRFLOW__API__BASE_URL"])
     while problem := pass_through(gate, within, say) or look_closely(here, say):
         tell(problem)
         within = 0.0

@@ -114,7 +114,7 @@ def test_ports_are_settings_and_of_this_machine_only(service: dict[str, Any]) ->
     for port in service.get("ports", []):
         found = re.fullmatch(r"127\.0\.0\.1:\$\{(?P<name>[A-Z0-9_]+):-(?P<default>\d+)\}:\d+", port)
         assert found, port
-        assert f"\n{found['name']}={found['default']}\n" in EXAMPLE
+        assert f"\n# {found['name']}={found['default']}\n" in EXAMPLE
 
 
 def test_no_secret_is_in_the_file_and_none_may_be_missing() -> None:
@@ -128,10 +128,10 @@ def test_no_secret_is_in_the_file_and_none_may_be_missing() -> None:
 
 def test_every_setting_is_in_the_example_with_the_default_that_it_has_without() -> None:
     text = (PROJECT_ROOT / "docker-compose.yml").read_text(encoding="utf-8")
-    example = dict(re.findall(r"^(?:# )?([A-Z][A-Z0-9_]*)=(.*)$", EXAMPLE, re.MULTILINE))
-    for name, default in re.findall(r"\$\{([A-Z0-9_]+):-([^}]*)\}", text):
+    example = dict(re.findall(r"^# ([A-Z][A-Z0-9_]*)=(.*)$", EXAMPLE, re.MULTILINE))
+    for name, default in re.findall(r"\$\{([A-Z0-9_]+):?-([^}]*)\}", text):
         assert name in example, name
-        if name not in ("SPARK_MASTER", "FEEDS"):
+        if name != "SPARK_MASTER":
             assert example[name] == default, name
 
 
@@ -197,6 +197,6 @@ def test_the_memory_of_all_fits_a_small_server() -> None:
     megabytes = 0
     for service in SERVICES.values():
         number, unit = re.findall(r"(\d+)([mg])", service["mem_limit"])[-1]
-        if "profiles" not in service:
+        if "profiles" not in service and service["restart"] != "no":
             megabytes += int(number) * (1024 if unit == "g" else 1)
-    assert megabytes < 10 * 1024
+    assert megabytes <= 8 * 1024
