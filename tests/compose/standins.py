@@ -79,7 +79,16 @@ def _build(name: str, tag: str, recipe: Recipe, fingerprint: str) -> None:
         arguments = {"BASE": base, **recipe.arguments(tag)}
         run(
             [
-                *("docker", "build", "--quiet", "--tag", name, "--label", f"{LABEL}={fingerprint}"),
+                *(
+                    "docker",
+                    "build",
+                    "--quiet",
+                    "--force-rm",
+                    "--tag",
+                    name,
+                    "--label",
+                    f"{LABEL}={fingerprint}",
+                ),
                 *(word for key, value in arguments.items() for word in ("--build-arg", f"{key}={value}")),
                 *proxy_arguments(),
                 context,
