@@ -26,6 +26,7 @@ from tests.compose.scene import Scene
 from tests.compose.stack import Stack, StackFailed
 from tests.compose.standins import ensure_image, proxy_arguments
 from tests.compose.told import Told
+from tests.compose.trials import UP_WITHIN
 
 PROJECT = "millrace-trials"
 PYTEST = ("-x", "-s", "-q", "--no-header", "--timeout=0")
@@ -126,7 +127,7 @@ def environment(root: Path) -> dict[str, str]:
     text, _ = completed((root / EXAMPLE).read_text(encoding="utf-8"))
     said = dict(line.split("=", 1) for line in text.splitlines() if re.match(r"[A-Z][A-Z0-9_]*=", line))
     ports: Mapping[str, str] = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
-    return said | ports
+    return said | ports | {"GATE_WITHIN": str(UP_WITHIN)}
 
 
 if __name__ == "__main__":
