@@ -36,15 +36,11 @@ SERVICES = {
 
 def up(scene: Scene, *profiles: str) -> list[Container]:
     """`up --wait`, and what is there then."""
-    scene.stack.compose(
-        "up",
-        "--detach",
-        "--wait",
-        "--wait-timeout",
-        str(UP_WITHIN),
-        profiles=profiles,
-        within=UP_WITHIN + 120,
-    )
+    words = ("up", "--detach", "--wait", "--wait-timeout", str(UP_WITHIN))
+    try:
+        scene.stack.compose(*words, profiles=profiles, within=UP_WITHIN + 120)
+    except StackFailed as failed:
+        raise StackFailed(f"{failed}\n{scene.stack.last_words()}") from None
     return scene.stack.containers()
 
 
