@@ -22,11 +22,10 @@ from millrace.local.ports import free_ports
 from millrace.settings import PROJECT_ROOT
 from tests.chaos.report import write_report
 from tests.compose.ground import CACHE, Unavailable, compose_command, daemon, run
-from tests.compose.scene import Scene
+from tests.compose.scene import UP_WITHIN, Scene
 from tests.compose.stack import Stack, StackFailed
 from tests.compose.standins import ensure_image, proxy_arguments
 from tests.compose.told import Told
-from tests.compose.trials import UP_WITHIN
 
 PROJECT = "millrace-trials"
 PYTEST = ("-x", "-s", "-q", "--no-header", "--timeout=0")

@@ -30,9 +30,11 @@ from tests.compose.stack import Stack, StackFailed
 from tests.integration.streams import rows_in
 
 FEEDS = ("feed-city", "feed-orders", "feed-posts_demo")
-SETTLED_WITHIN = 600.0
+SETTLED_WITHIN = 900.0
 PATIENCE = 900.0
-"""Seconds for something to come back on a machine that may be slow: no time is judged."""
+UP_WITHIN = 1800
+"""Seconds for a count, for something to come back, for all to come up, on a machine that may be slow: no time is
+judged."""
 
 
 @dataclass(frozen=True)

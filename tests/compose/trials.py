@@ -13,13 +13,11 @@ from millrace.quality.results import results_prefix
 from millrace.store import S3Store
 from tests.compose import cluster
 from tests.compose.recount import RECOUNTS, book, read_topic
-from tests.compose.scene import PATIENCE, Scene, in_words
+from tests.compose.scene import PATIENCE, UP_WITHIN, Scene, in_words
 from tests.compose.stack import Container, StackFailed
 from tests.compose.told import Killed, Told
 from tests.integration.test_order_stream import example, metrics_agree
 
-UP_WITHIN = 1800
-"""Seconds, on a machine that may be slow: no time is judged."""
 SERVICES = {
     "postgres",
     "kafka",
