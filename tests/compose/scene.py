@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
@@ -147,24 +147,21 @@ class Scene:
         finally:
             self._order("start")
 
-    def _order(self, action: str) -> None:
-        """To all feeds at once, through the command in a container."""
-
-        def give(feed: str) -> None:
+    def _order(self, action: Literal["stop", "start"]) -> None:
+        """To all feeds, through the command in a container; until they say themselves that they have done so."""
+        for feed in FEEDS:
             self.stack.exec(
-                "airflow-scheduler",
-                "millrace",
-                "stream",
-                action,
-                feed,
-                "--wait",
-                "--why",
-                "trial",
-                within=PATIENCE,
+                "airflow-scheduler", "millrace", "stream", action, feed, "--why", "trial", within=PATIENCE
             )
-
-        with ThreadPoolExecutor(len(FEEDS)) as pool:
-            list(pool.map(give, FEEDS))
+        for feed in FEEDS:
+            self.wait(
+                lambda feed=feed: (
+                    (status := newest_status(self.store, feed)) is not None
+                    and status.state == ("stopped" if action == "stop" else "running")
+                ),
+                f"{feed} to {action}",
+                about="streamhost",
+            )
 
     def compact(self) -> None:
         """A run of compact_hourly, by hand, to its end."""
