@@ -45,7 +45,8 @@ def not_working(name: str, sight: Sight, *, fed: bool) -> str | None:
         return f"{name} is {status.state}"
     if sight.age > SILENT_AFTER:
         return f"{name} has said nothing for {sight.age.total_seconds():.0f} s; see logs/{log} in streamhost"
-    if fed and not sight.hours and not status.facts and not status.records:
+    # A driver that went on where another stopped may find nothing to count; but then nothing waits either.
+    if fed and not status.records and not (sight.hours and status.lag == 0):
         return f"{name} runs, and has counted nothing: does its feed run? See the log feed-….log beside {log}"
     return None
 

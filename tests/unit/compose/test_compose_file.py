@@ -186,6 +186,7 @@ def test_a_cluster_is_the_same_image_and_its_master_remembers() -> None:
     assert cluster <= OWN
     options = values(SERVICES["spark-master"])["SPARK_DAEMON_JAVA_OPTS"]
     assert "recoveryMode=FILESYSTEM" in options
+    assert "spark.master.rest.enabled=false" in options, "it would run what anybody sends"
     directory = re.search(r"recoveryDirectory=(\S+)", options)
     assert directory
     assert any(

@@ -45,8 +45,10 @@ def test_what_a_stream_lacks_is_said(seen: Sight, says: str) -> None:
     assert says in (not_working("bikes", seen, fed=True) or "")
 
 
-def test_a_driver_that_has_just_been_restarted_need_not_count_again() -> None:
-    assert not_working("bikes", sight(hours=3), fed=True) is None
+def test_a_driver_that_goes_on_where_another_stopped_need_not_count_unless_something_waits() -> None:
+    assert not_working("bikes", sight(hours=3, lag=0), fed=True) is None
+    for waits in (7, None):
+        assert "has counted nothing" in (not_working("bikes", sight(hours=3, lag=waits), fed=True) or "")
 
 
 def test_without_a_feed_of_ours_a_stream_may_wait_for_its_first_record() -> None:
