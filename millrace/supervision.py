@@ -92,3 +92,17 @@ class Rules(BaseModel):
     health: HealthRules = HealthRules()
     restarts: RestartRules = RestartRules()
     alerts: AlertRules | None = None
+
+
+class WithRules(BaseModel):
+    """The words that say it in an entry of the catalog, whatever is supervised. See `docs/supervision.md`."""
+
+    # Not part of what is started: a change of these is no reason to restart it.
+    health: HealthRules = Field(default_factory=HealthRules, exclude=True)
+    restarts: RestartRules = Field(default_factory=RestartRules, exclude=True)
+    alerts: AlertRules | None = Field(default=None, exclude=True)
+
+    @property
+    def rules(self) -> Rules:
+        """How it is supervised."""
+        return Rules(health=self.health, restarts=self.restarts, alerts=self.alerts)
