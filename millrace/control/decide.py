@@ -122,10 +122,11 @@ def _without_host(
     if _outdated(desired, observed.status) and _alive(health):
         reason = f"{_in_words_outdated(desired, observed.status)}, but {observed.host_problem}"
         return Action("wait", reason, now + LONGEST_HOST_WAIT)
-    if _alive(health):
+    without_host = observed.status.status.without_host_for if observed.status else None
+    if _alive(health) and without_host is None:
         return Action("leave", f"the driver does its work ({health}), though {observed.host_problem}")
     known = history.last_health
-    down_for = now - known.at if known is not None and not known.healthy else timedelta(0)
+    down_for = now - known.at if known is not None and not known.healthy else without_host or timedelta(0)
     pause = min(max(down_for / 2, HOST_GRACE), LONGEST_HOST_WAIT)
     return Action("wait", f"{health}; and {observed.host_problem}", now + pause)
 
@@ -153,6 +154,9 @@ def _by_status(
         return _backed_off(desired, history, now) or Action("start", f"it should run, but {health.reason}")
     if _outdated(desired, observed.status):
         return _renewed(desired, observed, history, now)
+    if _host_is_gone(observed.status):
+        reason = f"{health.reason}, but the stream host that started it is gone, and nobody keeps it"
+        return _backed_off(desired, history, now) or Action("start", reason)
     return Action("leave", health.reason)
 
 
@@ -178,7 +182,8 @@ def _by_process(
     if process.exit_code is not None and process.exit_code not in exit_codes.NOT_RESTARTED:
         return Action("wait", f"{ended}; the stream host is about to start it again", now + HOST_GRACE)
     outdated = _outdated(desired, observed.status)
-    if process.exit_code == exit_codes.FENCED and alive_elsewhere and not outdated:
+    kept_elsewhere = alive_elsewhere and not _host_is_gone(observed.status)
+    if process.exit_code == exit_codes.FENCED and kept_elsewhere and not outdated:
         return Action(
             "leave", f"the driver here ended, since a newer one elsewhere holds the stream: {health.reason}"
         )
@@ -281,6 +286,11 @@ def _in_words_outdated(desired: DesiredState, status: StatusObservation | None) 
         f"its driver{of} is to be followed by one of revision {desired.spec_revision} "
         f"({desired.who}: {desired.why})"
     )
+
+
+def _host_is_gone(status: StatusObservation | None) -> bool:
+    """Whether the driver has outlived the stream host that started it, as it says itself."""
+    return status is not None and status.status.host_gone_at is not None
 
 
 def _alive(health: Health) -> bool:

@@ -17,6 +17,7 @@ from millrace.control import exit_codes
 from millrace.control.epochs import claim_epoch
 from millrace.control.heartbeat import Heartbeat
 from millrace.control.hidden import has_hidden
+from millrace.control.own_host import OwnHost
 from millrace.control.status import DriverState, DriverStatus, observe_newest, observe_status
 from millrace.control.supervised import SupervisedFeed
 from millrace.feeds.choice import default_feed
@@ -51,6 +52,7 @@ class SupervisedRun:
         self._store: ObjectStore = open_store(settings)
         self._stop = Stop()
         self._watch = SourceWatch()
+        self._host = OwnHost()
         self._state: DriverState = "starting"
         self._error: str | None = None
         self._exit_code: int | None = None
@@ -149,6 +151,7 @@ class SupervisedRun:
             host=socket.gethostname(),
             pid=os.getpid(),
             state=self._state,
+            host_gone_at=self._host.gone_at(),
             started_at=self._started_at,
             heartbeat_at=datetime.now(UTC),
             last_progress_at=seen.last_stored_at,

@@ -25,6 +25,7 @@ import yaml
 
 from millrace.catalog import StreamSpec
 from millrace.control import exit_codes
+from millrace.control.attention import what_needs_attention
 from millrace.control.desired import DesiredState, load_desired, write_desired
 from millrace.control.epochs import newest_epoch
 from millrace.control.follow import Arrival, follow
@@ -44,6 +45,7 @@ from millrace.control.streamhost import (
     stream_dir,
     write_config,
 )
+from millrace.control.watch import ControlWatch
 from millrace.settings import PROJECT_ROOT, Settings
 from millrace.store import S3Store, open_store
 from tests.conftest import running, wait_until
@@ -460,6 +462,9 @@ def test_after_the_host_was_killed_two_drivers_do_not_go_on_side_by_side(stage):
     stage.supervisord.kill()
     stage.supervisord.wait()
     assert _is_driver(old.pid), "a driver outlives its host"
+    says = "the stream host that started it is gone"
+    stage.until(lambda: says in str(needs(stage)), STARTS_WITHIN, "the watch to see it from the store alone")
+    assert reconciler(stage).turn().action.kind == "wait", "as long as there is no host"
     stage.supervisord = stage.again()
     assert stage.host.state(SPEC.name).state is ProcessState.STOPPED
     turn = reconciler(stage).turn()
@@ -470,6 +475,13 @@ def test_after_the_host_was_killed_two_drivers_do_not_go_on_side_by_side(stage):
     assert [one.state for one in read_statuses(stage.store, SPEC.name)] == ["fenced", "running"]
     assert stage.host.state(SPEC.name).pid == new.pid
     assert reconciler(stage).turn().action.kind == "leave"
+    assert needs(stage) is None
+
+
+def needs(stage: Stage) -> str | None:
+    """Why the triggerer would call for somebody."""
+    view = ControlWatch(stage.store).refresh().views[SPEC.name]
+    return what_needs_attention(view, view.desired.spec_revision)
 
 
 def test_a_driver_that_hangs_is_replaced(stage):

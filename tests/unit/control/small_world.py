@@ -106,13 +106,18 @@ class Driver:
         self.born = world.t
         self.epoch: int | None = None
         self.code: int | None = None
-        self.orphan = False
+        self.orphaned_at: float | None = None
         self._begin_at: float | None = None
         self._claimed = 0.0
         self._stop_at: float | None = None
         self.said_all = False
         self._started = BEGIN
         self._revision = 0
+
+    @property
+    def orphan(self) -> bool:
+        """Whether it has outlived its host."""
+        return self.orphaned_at is not None
 
     @property
     def alive(self) -> bool:
@@ -217,6 +222,7 @@ class Driver:
             lag=0,
             still_seconds=0,
             exit_code=code,
+            host_gone_at=now - timedelta(seconds=self.world.t - self.orphaned_at) if self.orphan else None,
         )
         write_status(self.world.store, status)
 
@@ -252,7 +258,7 @@ class Host:
         """Killed itself: its drivers live on, and the next one knows nothing of them."""
         self.down = True
         if self.driver is not None:
-            self.driver.orphan = True
+            self.driver.orphaned_at = self.world.t
         self.driver, self._stopping_since, self._stopped = None, None, True
         self._ended_at = self._began_at = None
 

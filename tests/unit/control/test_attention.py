@@ -39,6 +39,14 @@ def test_a_stream_that_must_be_started_needs_somebody_but_not_while_quiet(observ
     assert what_needs_attention(view(observed), 1, quiet=True) is None
 
 
+def test_a_driver_that_has_outlived_its_host_needs_somebody_though_it_does_its_work():
+    left = status(host_gone_at=ago(5))
+    assert "its stream host" not in str(what_needs_attention(view(status()), 1))
+    assert what_needs_attention(view(left), 1).startswith("to start: ")
+    assert "the stream host that started it is gone" in what_needs_attention(view(left), 1)
+    assert what_needs_attention(view(left), 1, quiet=True) is None
+
+
 def test_a_changed_desired_state_needs_somebody_at_once():
     changed = view(wanted=desired("stopped", spec_revision=2, why="a holiday"))
     for quiet in (False, True):

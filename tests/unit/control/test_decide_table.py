@@ -31,6 +31,7 @@ HEALTH = {
     "lagging": status(lag=99_000, still_seconds=1, lag_lows=tuple(range(50_000, 100_000, 2_500))),
     "stalled": status(lag=7, still_seconds=600),
     "stopping": status("stopping"),
+    "left alone": status(lag=7, still_seconds=1, host_gone_at=ago(60)),
     "silent": status(age=300),
     "stopped": status("stopped", age=70, exit_code=0),
     "finished": status("finished", age=70, exit_code=exit_codes.FINISHED),
@@ -38,7 +39,12 @@ HEALTH = {
     "refused": status("failed", age=70, exit_code=exit_codes.BAD_CONFIGURATION),
     "fenced": status("fenced", age=70, exit_code=exit_codes.FENCED),
 }
-STATE_OF: dict[str, HealthState] = {"nothing": "stopped", "crashed": "failed", "refused": "failed"}
+STATE_OF: dict[str, HealthState] = {
+    "nothing": "stopped",
+    "left alone": "running",
+    "crashed": "failed",
+    "refused": "failed",
+}
 """Where the word of the table is not the state itself, for a stream that should run."""
 
 PROCESS = {
@@ -73,6 +79,7 @@ run idle      L L L w R w w w w S S S w S S L
 run lagging   L L L w R w w w w S S S w S S L
 run stalled   L L L w R w w w w S S S w S S L
 run stopping  L L L w R w w w w S S S w S S L
+run left_alone S w L w R w w w w S S S w S S S
 run silent    R w R w R w w w w S S S w S S S
 run stopped   S w R w R w w w w S S S w S S S
 run finished  L L L L L L L L L L L L L L L L
@@ -88,12 +95,13 @@ def expected() -> dict[tuple[str, str, str], str]:
     found = {}
     for row in rows:
         wanted, health, *words = row.split()
+        health = health.replace("_", " ")
         assert len(words) == len(columns), row
         for column, word in zip(columns, words, strict=True):
             found[wanted, health, column] = WORD[word]
     # A newer revision replaces whatever lives, has what finished run again, and otherwise is as any.
     for (_, health, column), word in list(found.items()):
-        lives = health in ("starting", "running", "idle", "lagging", "stalled", "stopping")
+        lives = health in ("starting", "running", "idle", "lagging", "stalled", "left alone", "stopping")
         if column in ("unasked", "RUNNING") and lives:
             word = "restart"
         elif column == "away" and lives:
@@ -119,7 +127,7 @@ EXPECTED = expected()
 
 
 def test_the_table_has_every_pair():
-    assert len(EXPECTED) == len(DESIRED) * len(HEALTH) * len(PROCESS) == 1040
+    assert len(EXPECTED) == len(DESIRED) * len(HEALTH) * len(PROCESS) == 1120
     states = {assess(desired(), observed, NOW, Thresholds.of(SPEC)).state for observed in HEALTH.values()} | {
         "stopped"
     }
