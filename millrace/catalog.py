@@ -28,7 +28,7 @@ from millrace.durations import format_duration as format_duration
 from millrace.durations import parse_duration as parse_duration
 from millrace.endpoints import Sink, SinkKind, SinkWord, SourceWord
 from millrace.shared_drivers import Disagreement, shared_drivers
-from millrace.supervision import WithRules
+from millrace.supervision import WithRules, between
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -131,6 +131,10 @@ class StreamSpec(_Entry, WithRules):
     shift: Duration = timedelta(hours=1)
     heartbeat: Duration = timedelta(seconds=5)
     stop_within: Duration = timedelta(seconds=60)
+    preflight_within: Annotated[Duration, between(timedelta(seconds=10), timedelta(hours=6))] = timedelta(
+        minutes=10
+    )
+    """To try this version on the state when it is redeployed: what takes longer is refused. See `docs/redeploy.md`."""
     spark_conf: dict[str, str] = Field(default_factory=dict)
     on_poison: Literal["stop", "put_aside"] = "stop"
     """What becomes of a micro-batch that ends its driver each time: the stream stops and names it, or the records on

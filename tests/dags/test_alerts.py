@@ -12,9 +12,7 @@ import pytest
 
 from millrace.control.history import load_history
 from millrace.supervision import AlertRules
-from tests.dags.test_supervision import SPEC, STREAM, Shift, World, dag, running_shift, world
-
-__all__ = ["dag", "world"]  # fixtures
+from tests.dags.supervised_world import SPEC, STREAM, Shift, World, running_shift
 
 ALERTED = SPEC.model_copy(update={"alerts": AlertRules(connection="team_chat")})
 KEY = "s3cretkey"

@@ -16,11 +16,12 @@ from typing import Literal
 from millrace.commands.host import UNCOUNTED_PAUSE
 from millrace.control import exit_codes
 from millrace.control.attention import what_needs_attention
-from millrace.control.desired import DesiredState, load_desired, write_desired
+from millrace.control.desired import load_desired, write_desired
 from millrace.control.epochs import claim_epoch, newest_epoch
 from millrace.control.history import load_history
 from millrace.control.lives import MOST_LIVES, MOST_LIVES_OF_A_RETRY, Lives, next_life
-from millrace.control.outdated import config_of
+from millrace.control.orders import Outcome, put_outcome, read_outcome
+from millrace.control.preflight import Preflight, write_preflight
 from millrace.control.process import NOT_RUNNING, HostUnavailable, ProcessInfo, ProcessState
 from millrace.control.reconcile import Reconciler
 from millrace.control.status import DriverStatus, write_status
@@ -61,6 +62,8 @@ class Fate:
     code: int = 1
     stops_in: float = 3
     """Seconds from being asked to stop to the end of its micro-batch."""
+    tries_for: float = 3
+    """Seconds that its preflight takes, if it begins with one."""
 
 
 class Store(MemoryStore):
@@ -108,7 +111,8 @@ class Driver:
         self.code: int | None = None
         self.orphaned_at: float | None = None
         self._begin_at: float | None = None
-        self._claimed = 0.0
+        self._tries_since: float | None = None
+        self.claimed = 0.0
         self._stop_at: float | None = None
         self.said_all = False
         self._started = BEGIN
@@ -133,7 +137,7 @@ class Driver:
             self.alive
             and not self.said_all
             and self.epoch is not None
-            and self.world.t - self._claimed >= BOOT
+            and self.world.t - self.claimed >= BOOT
         )
 
     def terminate(self) -> None:
@@ -164,15 +168,17 @@ class Driver:
     def _go_on(self) -> None:
         store = self.world.store
         if self.epoch is None:
-            if self._begin_at is None and self.world.t - self.born >= 1:
+            if self._tries_since is not None:
+                self._try(self.world.t - self._tries_since)
+            elif self._begin_at is None and self.world.t - self.born >= 1:
                 self._exec()
             if self.alive and self._begin_at is not None and self.world.t >= self._begin_at + 2:
                 self.epoch = claim_epoch(
                     store, STREAM, spec_revision=self._revision, host="here", pid=self.pid
                 )
-                self._claimed, self._started = self.world.t, self.world.clock("driver")
+                self.claimed, self._started = self.world.t, self.world.clock("driver")
                 self._say("starting")
-        elif (self.world.t - self._claimed) % HEARTBEAT == 0:
+        elif (self.world.t - self.claimed) % HEARTBEAT == 0:
             self._say("stopping" if self._stop_at is not None else "running" if self.running else "starting")
             if self.is_("deaf"):
                 return
@@ -196,7 +202,53 @@ class Driver:
         if delay is None:
             self.code = exit_codes.GAVE_UP
             return
+        redeploy = stored.desired.redeploy_revision
+        if redeploy and read_outcome(world.store, STREAM, redeploy) is None:
+            self._tries_since = world.t
+            return
         self._begin_at = world.t + delay
+
+    def _try(self, tried_for: float) -> None:
+        """The preflight of a redeploy, in short."""
+        world, within = self.world, SPEC.preflight_within.total_seconds()
+        over = tried_for >= min(self.fate.tries_for, within)
+        if over:
+            self._tries_since, self._begin_at = None, world.t
+            if not self._tried("done" if tried_for < within else "refused"):
+                self.code = 1
+                return
+        if (over or tried_for % HEARTBEAT == 0) and not self.is_("mute") and not world.statuses_lost:
+            said = Preflight(
+                revision=self._revision,
+                host="here",
+                pid=self.pid,
+                state="ended" if over else "trying",
+                for_seconds=tried_for,
+            )
+            with suppress(StoreUnavailable):
+                write_preflight(world.store, STREAM, said)
+
+    def _tried(self, outcome: Literal["done", "refused"]) -> bool:
+        """Keep the outcome, and put the old version back if that is a refusal; False when the store does not let it."""
+        store, now = self.world.store, self.world.clock("host")
+        try:
+            put_outcome(store, STREAM, self._revision, Outcome(outcome=outcome, says="", at=now))
+            stored = load_desired(store, STREAM)
+            if outcome == "done" or stored is None or stored.desired.redeploy_revision != self._revision:
+                return True
+            back = stored.desired.model_copy(
+                update={
+                    "spec_revision": stored.desired.spec_revision + 1,
+                    "redeploy_revision": 0,
+                    "who": "preflight",
+                }
+            )
+            write_desired(store, STREAM, back, replacing=stored.etag)
+        except (StoreUnavailable, PreconditionFailed):
+            return False
+        self._revision = back.spec_revision
+        self.world.people += 1
+        return True
 
     def _end(self, state: str, code: int) -> None:
         self.said_all = self.is_("lingers")
@@ -439,21 +491,24 @@ class World:
     def births(self, since: float, until: float) -> int:
         return sum(since <= driver.born < until for driver in self.drivers)
 
-    def desire(self, state: str, *, by_hand: bool = False, killed_after: float | None = None) -> None:
+    def desire(
+        self,
+        state: str,
+        *,
+        by_hand: bool = False,
+        killed_after: float | None = None,
+        redeploy: bool = False,
+    ) -> None:
         """A person orders; `by_hand`: and has the order carried out at once, as the command does."""
         try:
             found = load_desired(self.store, STREAM)
             if found is None:
                 return
             revision = found.desired.spec_revision + 1
-            wanted = DesiredState(
-                state=state,
-                spec_revision=revision,
-                config=config_of(SPEC),
-                who="ada",
-                why="to see",
-                at=self.clock("airflow"),
-            )
+            changed = {"state": state, "spec_revision": revision, "who": "ada", "why": "to see"}
+            if redeploy:
+                changed["redeploy_revision"] = revision
+            wanted = found.desired.model_copy(update=changed | {"at": self.clock("airflow")})
             write_desired(self.store, STREAM, wanted, replacing=found.etag)
         except (StoreUnavailable, PreconditionFailed):
             return

@@ -8,7 +8,7 @@ import pytest
 from millrace.control.attention import what_needs_attention
 from millrace.control.history import History, with_health, with_start
 from millrace.control.view import StreamView
-from tests.unit.control.samples import NOW, ago, desired, status
+from tests.unit.control.samples import NOW, ago, desired, preflight, status
 
 
 def view(observed=None, wanted=None, **changes) -> StreamView:
@@ -67,6 +67,15 @@ def test_a_turn_of_health_is_written_down_once_it_has_settled():
     flapping = replace(turned, history=with_health(History(), ago(5), view().health))
     assert what_needs_attention(flapping, 1) is None
     assert what_needs_attention(replace(flapping, now=NOW + timedelta(seconds=20)), 1)
+
+
+def test_a_version_that_is_tried_is_written_down_and_otherwise_needs_nobody():
+    tried = replace(view(status("stopped", age=60), desired(spec_revision=2)), preflight=preflight())
+    assert what_needs_attention(tried, 2).startswith("trying: the new version of revision 2 is tried")
+    written = replace(tried, history=with_health(tried.history, ago(30), tried.health))
+    assert what_needs_attention(written, 2) is None
+    silent = replace(written, preflight=preflight(age=31))
+    assert what_needs_attention(silent, 2).startswith("to start"), "only its host knows what became of it"
 
 
 def test_nobody_is_called_for_a_driver_that_was_just_started():
