@@ -26,6 +26,7 @@ from millrace.settings import PROJECT_ROOT, Settings
 from millrace.store import S3Store, open_store
 from tests.chaos.proxy import FaultProxy, Trouble
 from tests.conftest import running, wait_until
+from tests.environment import environment_of
 from tests.integration.feed_bench import FeedBench
 
 pytestmark = pytest.mark.stack
@@ -99,17 +100,7 @@ def stage(
     (catalog / "topics.yaml").write_text(yaml.safe_dump({TOPIC: {}}))
     settings = replace(store_settings, kafka=kafka, catalog_dir=catalog)
     settings.home.mkdir(parents=True)
-    environment = {
-        "PYTHONPATH": str(PROJECT_ROOT),
-        "MILLRACE_HOME": str(settings.home),
-        "MILLRACE_CATALOG": str(catalog),
-        "MILLRACE_KAFKA": kafka,
-        "MILLRACE_BUCKET": settings.bucket,
-        "MILLRACE_PREFIX": settings.prefix,
-        "AWS_ACCESS_KEY_ID": settings.access_key or "",
-        "AWS_SECRET_ACCESS_KEY": settings.secret_key or "",
-    }
-    for name, value in environment.items():
+    for name, value in environment_of(settings).items():
         monkeypatch.setenv(name, value)
     proxy = FaultProxy(urlsplit(settings.s3_endpoint or "").port or 0, ("first", "second"))
     proxy.start()
