@@ -46,6 +46,8 @@ KEEPS_UP: frozenset[str] = frozenset({"idle", "running", "finished"})
 GONE: frozenset[str] = frozenset({"stopped", "finished", "failed", "fenced", "silent"})
 """States of a driver that does nothing any more, or of which nothing is known."""
 
+HEARTBEATS = 6
+"""Missed, before somebody is silent: one slow PUT, or a stop-the-world collection, is not a death."""
 LATE_START = timedelta(seconds=30)
 Number = int | float | str | None
 
@@ -55,7 +57,6 @@ class Thresholds:
     """From which point on a quantity is a finding."""
 
     silent_after: timedelta = timedelta(seconds=30)
-    """Six missed heartbeats: one slow PUT, or a stop-the-world collection, is not a death."""
     start_within: timedelta = timedelta(seconds=90)
     """From launch to the first batch: 13-18 s measured on 2 idle cores, up to 60 s on busy ones."""
     stop_within: timedelta = timedelta(seconds=60)
@@ -73,7 +74,7 @@ class Thresholds:
         said = (rules or spec.rules).health
         start_within = said.start_within or cls.start_within
         return cls(
-            silent_after=said.silent_after or max(cls.silent_after, 6 * spec.heartbeat),
+            silent_after=said.silent_after or silent_after(spec.heartbeat),
             start_within=start_within,
             stop_within=spec.stop_within,
             preflight_within=spec.preflight_within,
@@ -82,6 +83,11 @@ class Thresholds:
             lagging_records=_or(said.lagging_records, 10 * spec.max_messages_per_batch),
             down_after=said.down_after or start_within + LATE_START,
         )
+
+
+def silent_after(heartbeat: timedelta) -> timedelta:
+    """After how long without a word somebody with such a heartbeat is silent, unless the catalog says otherwise."""
+    return max(Thresholds.silent_after, HEARTBEATS * heartbeat)
 
 
 @dataclass(frozen=True)

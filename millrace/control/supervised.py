@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from millrace.catalog import Catalog, Duration, FeedSpec, StreamRetention, StreamSpec
-from millrace.control.health import LATE_START, Thresholds
+from millrace.control.health import LATE_START, Thresholds, silent_after
 from millrace.control.hidden import without_secrets
 from millrace.supervision import Rules, WithRules
 
@@ -102,7 +102,7 @@ def thresholds_for(spec: Supervised, rules: Rules | None = None) -> Thresholds:
     said = (rules or spec.rules).health
     start_within = said.start_within or FEED_STARTS_WITHIN
     return Thresholds(
-        silent_after=said.silent_after or max(Thresholds.silent_after, 6 * spec.heartbeat),
+        silent_after=said.silent_after or silent_after(spec.heartbeat),
         start_within=start_within,
         stop_within=spec.stop_within,
         stalled_after=said.stalled_after or FEED_STALLED_AFTER,

@@ -20,6 +20,7 @@ from millrace.control.streamhost import command, log_file, socket_file, stream_d
 from millrace.settings import PROJECT_ROOT, Settings
 from millrace.store import open_store
 from tests.conftest import running, wait_until
+from tests.environment import environment_of
 from tests.integration.control.stage import SPEC, Stage, answers, end
 
 
@@ -40,20 +41,11 @@ def built(s3_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> It
     config = write_config(settings, [SPEC])
     # Modules are looked for in the working directory first: there is the fake driver's package.
     config.write_text(config.read_text().replace(f"directory={PROJECT_ROOT}\n", f"directory={directory}\n"))
-    environment = {
-        "PYTHONPATH": str(PROJECT_ROOT),
-        "MILLRACE_HOME": str(home),
-        "MILLRACE_S3_ENDPOINT": settings.s3_endpoint or "",
-        "MILLRACE_BUCKET": settings.bucket,
-        "MILLRACE_PREFIX": settings.prefix,
-        "AWS_ACCESS_KEY_ID": settings.access_key or "",
-        "AWS_SECRET_ACCESS_KEY": settings.secret_key or "",
-    }
     host = StreamHost(socket_file(home))
     log = directory / "supervisord.log"
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
         stack.callback(shutil.rmtree, home, ignore_errors=True)
-        for name, value in environment.items():
+        for name, value in environment_of(settings).items():
             patch.setenv(name, value)
 
         def begin() -> subprocess.Popen[bytes]:

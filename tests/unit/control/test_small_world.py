@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from millrace.control.desired import load_desired
 from millrace.control.history import load_history
-from tests.unit.control.small_world import STREAM, Broken, Driver, Fate, World
+from tests.unit.control.small_driver import STREAM, Driver, Fate
+from tests.unit.control.small_host import Broken
+from tests.unit.control.small_world import World
 
 TROUBLE = 1200
 """Seconds in which things go wrong."""
