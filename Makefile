@@ -5,12 +5,12 @@ MILLRACE := .venv/bin/millrace
 PYTEST := .venv/bin/python -m pytest --numprocesses $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder
 PYTHON_DIRS := millrace spark_apps dags plugins tests bench
 
-.PHONY: help install up down status doctor logs clean test test-dags simulate soak chaos check lock
+.PHONY: help compose-up compose-down install up down status doctor logs clean test test-dags simulate soak chaos check lock
 
 help: ## this text
 	@echo "Millrace: long-lived Spark streams as first-class citizens of Airflow"
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: ## .venv from the locked requirements, and the locked jars
 	@bin/install
@@ -49,6 +49,12 @@ soak: install ## the whole demo for MINUTES=30: flat memory, green shifts
 
 chaos: install ## faults drawn from SEED for MINUTES=60, the last AIRFLOW=12 with a real Airflow; the report goes into docs/reliability.md
 	@.venv/bin/python -m tests.chaos.run --minutes $(or $(MINUTES),60) --airflow $(or $(AIRFLOW),12) $(if $(SEED),--seed $(SEED)) --report docs/reliability.md
+
+compose-up: ## the same as containers, for a server: builds, starts, ends when data flow; docs/compose.md
+	@bin/compose-up
+
+compose-down: ## stops the containers, and keeps all they hold
+	@docker compose --profile '*' down
 
 check: ## format, lint and types
 	@bin/install --python-only

@@ -107,7 +107,7 @@ def _watch(environment: dict[str, str], minutes: float) -> bool:
     print("\n")
     flat = _tell_memory(memory, minutes)
     healthy = _tell_streams(settings, streams, lags)
-    return _tell_shifts(AirflowApi(settings, secrets), streams) and flat and healthy
+    return _tell_shifts(AirflowApi.of(settings, secrets), streams) and flat and healthy
 
 
 def _memory(settings: Settings, streams: list[str]) -> dict[str, float]:

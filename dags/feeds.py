@@ -22,7 +22,7 @@ must; and ends with a report (log and XCom of `supervise`). The next shift begin
 only goes unwatched (the stream host still restarts a crashed one a few times). The feed does what
 `control/{name}/desired.json` says: running or stopped; the DAG `stream_control` and `millrace stream start|stop|restart
 {name}` change it. `millrace up` gives the first order for the feeds that FEED and the chosen streams name, and lets
-their DAGs run; the others are paused.
+their DAGs run; elsewhere the DAGs of the feeds in `MILLRACE_FEEDS` begin by themselves. The others are paused.
 
 **When a shift is red.** The feed was unhealthy for more than a tenth of it; the last line of the log of `supervise`
 says for how long and why. Nothing needs to be cleared: the next shift is already at it.
@@ -64,10 +64,13 @@ def feed_dags() -> list[DAG]:
 
     here = settings.load()
     catalog = load_catalog(here.catalog_dir)
+    begin = catalog.begun_feeds(here.feeds)
     # `millrace up` starts the feeds and then lets the DAGs run of those that are in use; but one that FEED names by
     # its addresses is only there when it is in use, and may be seen here after `up` has ended.
     return [
-        feed_dag(spec, str(log_file(here.home, name)), begins=spec.feed not in catalog.feeds)
+        feed_dag(
+            spec, str(log_file(here.home, name)), begins=spec.feed in begin or spec.feed not in catalog.feeds
+        )
         for name, spec in supervised_here(here).items()
         if isinstance(spec, SupervisedFeed)
     ]

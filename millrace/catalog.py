@@ -7,6 +7,7 @@ right, and nothing is guessed: an unknown key is an error.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -127,7 +128,8 @@ class StreamSpec(_Entry, WithRules):
     late_by: Duration = timedelta(hours=2)
     idle_after: Duration = timedelta(minutes=15)
     driver_memory: str = Field(default="512m", pattern=r"^\d+[mg]$")
-    master: str = "local[2]"
+    master: str | None = None
+    """Where its tasks run, such as `local[2]`; None: where the deployment says (`MILLRACE_SPARK_MASTER`)."""
     shift: Duration = timedelta(hours=1)
     heartbeat: Duration = timedelta(seconds=5)
     stop_within: Duration = timedelta(seconds=60)
@@ -217,6 +219,17 @@ class DatasetSpec(_Entry):
         return value
 
 
+def _those(what: str, chosen: str, known: Collection[str]) -> list[str]:
+    """The names in a setting, all of them known. Raises CatalogError naming those there are."""
+    names = [name.strip() for name in chosen.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in known]:
+        raise CatalogError(
+            f"MILLRACE_{what.upper()}S={chosen}: there is no {what} {unknown[0]!r} in {what}s.yaml; there are: "
+            f"{', '.join(known)}"
+        )
+    return names
+
+
 class Catalog(BaseModel):
     """Everything the catalog's files say, checked for agreement between them."""
 
@@ -232,13 +245,11 @@ class Catalog(BaseModel):
         """
         if not chosen.strip():
             return [name for name, spec in self.streams.items() if spec.autostart]
-        names = [name.strip() for name in chosen.split(",") if name.strip()]
-        if unknown := [name for name in names if name not in self.streams]:
-            raise CatalogError(
-                f"MILLRACE_STREAMS={chosen}: there is no stream {unknown[0]!r} in streams.yaml; there are: "
-                f"{', '.join(self.streams)}"
-            )
-        return names
+        return _those("stream", chosen, self.streams)
+
+    def begun_feeds(self, chosen: str) -> list[str]:
+        """The feeds that begin by themselves: the chosen ones (names, separated by commas). Raises CatalogError."""
+        return _those("feed", chosen, self.feeds)
 
     def dataset_of(self, stream: str) -> DatasetSpec:
         """The dataset that a stream writes. Raises CatalogError when there is no such stream, or it writes none."""

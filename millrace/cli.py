@@ -10,6 +10,7 @@ from millrace.commands import (
     aggregate,
     check,
     doctor,
+    env,
     feed,
     host,
     new,
@@ -31,6 +32,7 @@ for command in (stack.up, stack.down, stack.status, stack.logs, stack.password, 
     app.command()(command)
 app.command()(check.check)
 app.command()(doctor.doctor)
+app.command()(env.env)
 app.add_typer(stream.app, name="stream")
 app.add_typer(feed.app, name="feed")
 app.add_typer(aggregate.app, name="aggregate")

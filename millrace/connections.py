@@ -1,8 +1,8 @@
 """Settings out of Airflow connections, so that a team that has them need not write them down twice.
 
-`MILLRACE_KAFKA_CONNECTION` and `MILLRACE_S3_CONNECTION` name a connection of type `kafka` or `aws`, which is read from
-the variable `AIRFLOW_CONN_<NAME>`, as JSON or as a URI. Not from Airflow's database: feeds and drivers are no part of
-Airflow, and everything here must have the same settings.
+`MILLRACE_KAFKA_CONNECTION`, `MILLRACE_S3_CONNECTION` and `MILLRACE_SPARK_CONNECTION` name a connection of type `kafka`,
+`aws` or `spark`, which is read from the variable `AIRFLOW_CONN_<NAME>`, as JSON or as a URI. Not from Airflow's
+database: feeds and drivers are no part of Airflow, and everything here must have the same settings.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ def connection_settings(env: Mapping[str, str]) -> dict[str, str]:
     sources: list[tuple[str, Callable[[str, Mapping[str, Any]], dict[str, str]]]] = [
         ("MILLRACE_KAFKA_CONNECTION", _of_kafka),
         ("MILLRACE_S3_CONNECTION", _of_s3),
+        ("MILLRACE_SPARK_CONNECTION", _of_spark),
     ]
     for setting, read in sources:
         if name := env.get(setting):
@@ -79,7 +80,8 @@ def _from_uri(text: str) -> dict[str, Any]:
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     return {
         "conn_type": parts.scheme,
-        "host": parts.hostname,
+        "host": unquote(parts.hostname) if parts.hostname else None,
+        "port": parts.port,
         "login": unquote(parts.username) if parts.username else None,
         "password": unquote(parts.password) if parts.password else None,
         "extra": json.loads(query["__extra__"]) if "__extra__" in query else query,
@@ -123,6 +125,15 @@ def _of_s3(what: str, connection: Mapping[str, Any]) -> dict[str, str]:
     if isinstance(verify, str) and verify not in ("true", "True"):
         found["MILLRACE_S3_CA"] = verify
     return found
+
+
+def _of_spark(what: str, connection: Mapping[str, Any]) -> dict[str, str]:
+    _check_type(what, connection, "spark")
+    host, port = connection.get("host"), connection.get("port")
+    if not host:
+        raise SettingsError(f"{what}: it has no host, which is the master: local[2], or spark://HOST:PORT")
+    # As the Spark provider of Airflow puts them together.
+    return {"MILLRACE_SPARK_MASTER": f"{host}:{port}" if port else str(host)}
 
 
 def _check_type(what: str, connection: Mapping[str, Any], wanted: str) -> None:

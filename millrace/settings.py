@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 from millrace.connections import connection_settings
 from millrace.kafka_access import OPEN, KafkaAccess, KafkaSecurity, certificates, read_security
 from millrace.settings_error import SettingsError as SettingsError
+from millrace.spark_access import OWN_PROCESS, SparkAccess, read_spark
+from millrace.stream_host_access import LOCAL, StreamHostAccess, read_access
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 IS_SOURCE_TREE = (PROJECT_ROOT / "pyproject.toml").is_file()
@@ -62,6 +64,8 @@ class Settings:
     ports: Ports
     streams: str = ""
     """Names of streams, separated by commas, that begin by themselves; empty: those of the catalog's `autostart`."""
+    feeds: str = ""
+    """Names of feeds, separated by commas, that begin by themselves, as Airflow supervises them."""
     access_key: str | None = field(default=None, repr=False)
     secret_key: str | None = field(default=None, repr=False)
     session_token: str | None = field(default=None, repr=False)
@@ -71,6 +75,8 @@ class Settings:
     s3_addressing: Literal["path", "virtual"] = "path"
     """`virtual`: the bucket is part of the host name, as Amazon prefers it; `path`: the first part of the path."""
     kafka_security: KafkaSecurity = OPEN
+    stream_host: StreamHostAccess = LOCAL
+    spark: SparkAccess = OWN_PROCESS
 
     @property
     def kafka_access(self) -> KafkaAccess:
@@ -80,7 +86,13 @@ class Settings:
     @property
     def secrets(self) -> list[str]:
         """What must never be printed: all that is left out of `repr`."""
-        found = (self.access_key, self.secret_key, self.session_token, self.kafka_security.password)
+        found = (
+            self.access_key,
+            self.secret_key,
+            self.session_token,
+            self.kafka_security.password,
+            self.stream_host.password,
+        )
         return [secret for secret in found if secret]
 
     @property
@@ -132,12 +144,15 @@ def load(env: Mapping[str, str] | None = None) -> Settings:
         if_match="atomic" if if_match == "atomic" else "checked",
         ports=ports,
         streams=value("MILLRACE_STREAMS") or "",
+        feeds=value("MILLRACE_FEEDS") or "",
         access_key=secret("AWS_ACCESS_KEY_ID"),
         secret_key=secret("AWS_SECRET_ACCESS_KEY"),
         session_token=secret("AWS_SESSION_TOKEN"),
         s3_ca=_s3_ca(value("MILLRACE_S3_CA"), endpoint),
         s3_addressing=_s3_addressing(value("MILLRACE_S3_ADDRESSING") or "path", endpoint),
         kafka_security=read_security(value, secret),
+        stream_host=read_access(value, secret),
+        spark=read_spark(value),
     )
 
 

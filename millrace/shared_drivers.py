@@ -25,7 +25,7 @@ class SharedDriver:
     streams: tuple[str, ...]
     driver_memory: str
     """The largest of its streams'."""
-    master: str
+    master: str | None
     spark_conf: tuple[tuple[str, str], ...]
     stop_within: float
     """Seconds; the longest of its streams'."""

@@ -204,11 +204,11 @@ def _start_shared(chosen: Settings, driver: str) -> None:
     from millrace.control import exit_codes
     from millrace.control.launcher import StreamHost
     from millrace.control.process import HostUnavailable, LauncherError
-    from millrace.control.streamhost import log_file, shared_program
+    from millrace.control.streamhost import log_file, shared_program, socket_file
 
     program = shared_program(driver)
     try:
-        StreamHost.of(chosen).start(program)
+        StreamHost(socket_file(chosen.home)).start(program)
     except HostUnavailable as error:
         _say(str(error))
         raise typer.Exit(1) from None

@@ -28,6 +28,7 @@ from millrace.control.process import (
 )
 from millrace.control.streamhost import socket_file
 from millrace.settings import Settings
+from millrace.stream_host_access import PASSWORD, USERNAME, StreamHostAccess
 
 ANSWER_WITHIN = 10.0
 """Seconds. supervisord answers in milliseconds; one that is stopped or swapped out must not hold a task."""
@@ -56,14 +57,14 @@ class Launcher(Protocol):
 
 
 class StreamHost:
-    """The stream host on this machine, through its unix socket."""
+    """A stream host: this machine's, through its unix socket, or another, through its login."""
 
-    def __init__(self, socket: Path) -> None:
-        self._socket = socket
+    def __init__(self, at: Path | StreamHostAccess) -> None:
+        self._at = at
 
     @classmethod
     def of(cls, settings: Settings) -> StreamHost:
-        return cls(socket_file(settings.home))
+        return cls(settings.stream_host if settings.stream_host.at else socket_file(settings.home))
 
     def states(self) -> dict[str, ProcessInfo]:
         """Every program of the host by stream name."""
@@ -82,11 +83,10 @@ class StreamHost:
         if self._wait_until_gone(stream, within.total_seconds()):
             return
         # The host kills the group when the time of its own configuration is up. It is done here when the
-        # caller's is shorter: the socket is local, so the process group is too.
+        # caller's is shorter.
         pid = self.state(stream).pid
         if pid:
-            with suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
+            self._kill(stream, pid)
         if not self._wait_until_gone(stream, KILL_WITHIN):
             raise LauncherError(
                 f"process {pid} of stream {stream} does not end, not even after SIGKILL: it hangs in the "
@@ -102,6 +102,14 @@ class StreamHost:
         self.stop(stream, within)
         self.start(stream)
 
+    def _kill(self, stream: str, pid: int) -> None:
+        if isinstance(self._at, StreamHostAccess):
+            # Its RPC knows one process, not the group; a JVM ends by itself when its Python side is gone.
+            self._call("signalProcess", stream, "KILL", about=stream, harmless=Faults.NOT_RUNNING)
+            return
+        with suppress(ProcessLookupError):  # the socket is local, so the process group is too
+            os.killpg(pid, signal.SIGKILL)
+
     def _wait_until_gone(self, stream: str, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
         while self.state(stream).state not in NOT_RUNNING:
@@ -111,7 +119,7 @@ class StreamHost:
         return True
 
     def _call(self, method: str, *arguments: Any, about: str = "", harmless: int | None = None) -> Any:
-        transport = _Transport(self._socket)
+        transport = _Transport(self._at)
         server = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
         try:
             return getattr(server.supervisor, method)(*arguments)
@@ -119,13 +127,28 @@ class StreamHost:
             if fault.faultCode == harmless:
                 return None
             raise self._explained(fault, about) from None
-        except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError) as error:
-            raise HostUnavailable(
-                f"the stream host does not answer on {self._socket} ({error or type(error).__name__}); "
-                "see `millrace status` and `millrace logs NAME=streamhost`, start it with `millrace up`"
-            ) from error
+        except xmlrpc.client.ProtocolError as error:
+            if error.errcode == http.client.UNAUTHORIZED:
+                raise LauncherError(
+                    f"the stream host at {self._where} refuses this login; {USERNAME} and {PASSWORD} must be the same "
+                    "here as there"
+                ) from None
+            raise self._no_answer(error) from error
+        except (OSError, http.client.HTTPException) as error:
+            raise self._no_answer(error) from error
         finally:
             transport.close()
+
+    @property
+    def _where(self) -> str:
+        return str(self._at.at if isinstance(self._at, StreamHostAccess) else self._at)
+
+    def _no_answer(self, error: Exception) -> HostUnavailable:
+        return HostUnavailable(
+            f"the stream host does not answer on {self._where} ({error or type(error).__name__}); see "
+            "`millrace status` and `millrace logs NAME=streamhost`, start it with `millrace up` "
+            "(in containers: `docker compose up -d`)"
+        )
 
     def _explained(self, fault: xmlrpc.client.Fault, stream: str) -> LauncherError:
         match fault.faultCode:
@@ -144,7 +167,7 @@ class StreamHost:
         return LauncherError(f"the stream host refused, about {stream or 'all streams'}: {fault.faultString}")
 
 
-class _Connection(UnixStreamHTTPConnection):  # type: ignore[misc]
+class _UnixConnection(UnixStreamHTTPConnection):  # type: ignore[misc]
     def connect(self) -> None:
         super().connect()
         self.sock.settimeout(ANSWER_WITHIN)
@@ -153,15 +176,20 @@ class _Connection(UnixStreamHTTPConnection):  # type: ignore[misc]
 class _Transport(SupervisorTransport):  # type: ignore[misc]
     """supervisor's transport waits for ever; this one does not."""
 
-    def __init__(self, socket: Path) -> None:
-        super().__init__(serverurl=f"unix://{socket}")
+    def __init__(self, at: Path | StreamHostAccess) -> None:
+        if isinstance(at, StreamHostAccess):
+            super().__init__(at.username, at.password, serverurl=f"http://{at.at}")
+        else:
+            super().__init__(serverurl=f"unix://{at}")
 
-        def connection() -> _Connection:
-            made = _Connection("localhost")
-            made.socketfile = str(socket)
+        def connection() -> http.client.HTTPConnection:
+            if isinstance(at, StreamHostAccess):
+                return http.client.HTTPConnection(str(at.at), timeout=ANSWER_WITHIN)
+            made = _UnixConnection("localhost")
+            made.socketfile = str(at)
             return made
 
-        self._get_connection: Callable[[], _Connection] = connection
+        self._get_connection: Callable[[], http.client.HTTPConnection] = connection
 
 
 def _info(fields: dict[str, Any]) -> ProcessInfo:

@@ -2,7 +2,8 @@
 
 supervisord takes neither programs nor arguments over its RPC, so each program is `millrace host exec
 <stream>`, which asks the store what to run. Its RPC is the right to run commands as this user, so it
-listens on a unix socket that only this user may open. The configuration holds no secret: drivers inherit
+listens on a unix socket that only this user may open, and on a network only where it is told to, with a login
+(stream_host_access.py). The configuration holds no secret: drivers inherit
 the host's environment.
 """
 
@@ -21,6 +22,7 @@ from millrace.control import exit_codes
 from millrace.control.supervised import FEED_PREFIX, Supervised, is_feed
 from millrace.settings import PROJECT_ROOT, Settings, SettingsError
 from millrace.shared_drivers import SharedDriver, shared_drivers
+from millrace.stream_host_access import PASSWORD, USERNAME, StreamHostAccess
 
 LONGEST_SOCKET_PATH = 90
 """Systems allow 104 (macOS) or 108 bytes, and supervisord binds a longer name first."""
@@ -70,7 +72,7 @@ def render_config(settings: Settings, streams: Iterable[Supervised]) -> str:
             "in all): set MILLRACE_HOME to a shorter one"
         )
     known = sorted(streams, key=lambda one: one.name)
-    sections = [_host(home)] + [_program(home, spec) for spec in known]
+    sections = [_host(home), *_network(settings.stream_host)] + [_program(home, spec) for spec in known]
     drivers = shared_drivers(spec for spec in known if isinstance(spec, StreamSpec))
     sections += [_shared_program(home, driver) for driver in drivers.values()]
     return "\n".join(sections)
@@ -121,6 +123,20 @@ def _host(home: Path) -> str:
             "",
         ]
     )
+
+
+def _network(access: StreamHostAccess) -> list[str]:
+    """The login comes from the host's environment: the file holds no secret."""
+    if access.listen is None:
+        return []
+    lines = [
+        "[inet_http_server]",
+        f"port={_escaped(access.listen)}",
+        f"username=%(ENV_{USERNAME})s",
+        f"password=%(ENV_{PASSWORD})s",
+        "",
+    ]
+    return ["\n".join(lines)]
 
 
 def _program(home: Path, spec: Supervised) -> str:

@@ -73,7 +73,7 @@ def open_airflow(
     """The Airflow to look at, or why there is none. Raises StackError."""
     env = os.environ if env is None else env
     if is_embedded(settings):
-        return AirflowApi(settings, ensure_secrets(settings.home))
+        return AirflowApi.of(settings, ensure_secrets(settings.home))
     if env.get(URL) and (env.get(TOKEN) or (env.get(USER) and env.get(PASSWORD))):
         return AirflowNamed(env)
     return warning(

@@ -136,7 +136,8 @@ def _stream_host(settings: Settings) -> Finding:
             "Stream host",
             str(problem).partition(";")[0],
             "start it with `millrace host run` (the embedded stack: `millrace up`), as the user and with the "
-            "MILLRACE_HOME of Airflow's scheduler and triggerer: they reach it through a socket in there",
+            "MILLRACE_HOME of Airflow's scheduler, which reaches it through a socket in there (in containers: `docker "
+            "compose logs streamhost`, and the MILLRACE_STREAMHOST settings of both)",
         )
     running = sum(info.pid is not None for info in states.values())
     if not states:

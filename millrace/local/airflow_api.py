@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -17,9 +18,14 @@ COMPONENTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 class AirflowApi:
     """Airflow's API, logged in as the stack's admin. Every method may raise StackError."""
 
-    def __init__(self, settings: Settings, secrets: dict[str, str]) -> None:
-        self._client = httpx.Client(base_url=settings.airflow_url, timeout=20, trust_env=False)
-        self._password = secrets[ADMIN_PASSWORD]
+    def __init__(self, url: str, password: str) -> None:
+        self._client = httpx.Client(base_url=url, timeout=20, trust_env=False)
+        self._password = password
+
+    @classmethod
+    def of(cls, settings: Settings, secrets: Mapping[str, str]) -> AirflowApi:
+        """The embedded stack's."""
+        return cls(settings.airflow_url, secrets[ADMIN_PASSWORD])
 
     def unhealthy(self) -> list[str] | None:
         """The components that do not report healthy; None when the server does not answer yet."""

@@ -76,19 +76,20 @@ def _one(home: Path, query: str) -> str | int | None:
     return row[0] if row else None
 
 
-def main() -> None:
-    """Migrate, and make the pool that lets one task at a time publish (see `millrace.local.s3`)."""
+def migrate() -> None:
+    """Migrate, and make the pool that lets one task at a time publish (see `millrace.local.s3`), if it is missing."""
     from airflow.models.pool import Pool
     from airflow.utils.db import upgradedb
 
     upgradedb()
-    Pool.create_or_update_pool(
-        name=PUBLISH_POOL,
-        slots=1,
-        description="One at a time: the embedded store checks If-Match before it writes",
-        include_deferred=False,
-    )
+    if Pool.get_pool(PUBLISH_POOL) is None:
+        Pool.create_or_update_pool(
+            name=PUBLISH_POOL,
+            slots=1,
+            description="One publisher at a time, for stores that check If-Match before they write",
+            include_deferred=False,
+        )
 
 
 if __name__ == "__main__":
-    main()
+    migrate()

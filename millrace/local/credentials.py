@@ -19,21 +19,21 @@ ADMIN_USER = "admin"
 ADMIN_PASSWORD = "AIRFLOW_ADMIN_PASSWORD"  # noqa: S105 - a name, not a password
 
 
-def _key() -> str:
+def random_key() -> str:
     return secrets.token_urlsafe(32)
 
 
-def _fernet_key() -> str:
+def fernet_key() -> str:
     return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
 
 _MAKERS: Mapping[str, Callable[[], str]] = {
     "AWS_ACCESS_KEY_ID": lambda: f"millrace-{secrets.token_hex(6)}",
-    "AWS_SECRET_ACCESS_KEY": _key,
+    "AWS_SECRET_ACCESS_KEY": random_key,
     ADMIN_PASSWORD: lambda: secrets.token_urlsafe(15),
-    "AIRFLOW__CORE__FERNET_KEY": _fernet_key,
-    "AIRFLOW__API__SECRET_KEY": _key,
-    "AIRFLOW__API_AUTH__JWT_SECRET": lambda: _key() + _key(),
+    "AIRFLOW__CORE__FERNET_KEY": fernet_key,
+    "AIRFLOW__API__SECRET_KEY": random_key,
+    "AIRFLOW__API_AUTH__JWT_SECRET": lambda: random_key() + random_key(),
 }
 
 

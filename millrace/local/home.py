@@ -21,7 +21,14 @@ def stack_settings(env: Mapping[str, str] | None = None) -> Settings:
     stack never does. Raises StackError.
     """
     env = os.environ if env is None else env
-    foreign = ("MILLRACE_KAFKA", "MILLRACE_S3_", "AWS_")
+    foreign = (
+        "MILLRACE_KAFKA",
+        "MILLRACE_S3_",
+        "MILLRACE_SPARK_",
+        "MILLRACE_STREAMHOST",
+        "MILLRACE_FEEDS",
+        "AWS_",
+    )
     try:
         return settings_module.load({k: v for k, v in env.items() if not k.startswith(foreign)})
     except SettingsError as error:

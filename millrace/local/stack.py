@@ -86,7 +86,7 @@ class Stack:
 
     @cached_property
     def api(self) -> AirflowApi:
-        return AirflowApi(self.settings, self.secrets)
+        return AirflowApi.of(self.settings, self.secrets)
 
     @property
     def environment(self) -> dict[str, str]:

@@ -38,6 +38,7 @@ class FoldBacklogOperator(SparkSubmitOperator):
         ordered = ordered_backlog(context)
         if ordered is None:
             raise AirflowSkipException("no more hours are due than mapped tasks publish")
-        self.conf = {**batch_conf(access.current_settings().home / "spark-batch"), **(self.conf or {})}
+        settings = access.current_settings()
+        self.conf = {**batch_conf(settings.home / "spark-batch", settings.spark), **(self.conf or {})}
         self.application_args = ["--run", ordered["run"]]
         super().execute(context)

@@ -12,6 +12,7 @@ from millrace.catalog import StreamSpec
 from millrace.kafka_access import jvm_environment
 from millrace.local.class_archive import archive_options
 from millrace.local.jars import jar_paths
+from millrace.spark_access import SparkAccess, is_local, place_conf
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -26,13 +27,16 @@ def start_session(spec: StreamSpec, scratch: Path) -> SparkSession:
 
     # Executors in local mode are forked from here; without this Spark takes whatever `python3` is first.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    here = settings.load()
+    master = spec.master or here.spark.master
+    if is_local(master):
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     # The JVM inherits it: where Kafka asks for a login, its client there looks for it in this variable.
-    os.environ.update(jvm_environment(settings.load().kafka_security))
+    os.environ.update(jvm_environment(here.kafka_security))
     scratch.mkdir(parents=True, exist_ok=True)
     jars = os.pathsep.join(str(path) for path in jar_paths("spark"))
-    builder = SparkSession.builder.appName(f"millrace-{spec.name}").master(spec.master)
-    conf = _defaults(spec, scratch, jars)
+    builder = SparkSession.builder.appName(f"millrace-{spec.name}").master(master)
+    conf = _defaults(spec, scratch, jars) | place_conf(master, here.spark.driver_host)
     for name, value in spec.spark_conf.items():
         # Java options are added to ours (the JVM takes the last word of each); anything else replaces them.
         conf[name] = f"{conf[name]} {value}" if name == JAVA_OPTIONS else value
@@ -41,14 +45,17 @@ def start_session(spec: StreamSpec, scratch: Path) -> SparkSession:
     return builder.getOrCreate()
 
 
-def batch_conf(scratch: Path) -> dict[str, str]:
+def batch_conf(scratch: Path, spark: SparkAccess) -> dict[str, str]:
     """What a batch app that spark-submit starts is given on its command line: no secret is in it.
 
     `scratch` takes Spark's temporary files. Raises StackError when the locked jars are not there.
     """
     scratch.mkdir(parents=True, exist_ok=True)
     jars = os.pathsep.join(str(path) for path in jar_paths("spark"))
+    # Where it is not said that executors are elsewhere, the connection may say yarn, which knows best itself.
+    place = {} if is_local(spark.master) else place_conf(spark.master, spark.driver_host)
     return {
+        **place,
         "spark.driver.memory": "512m",
         "spark.driver.extraClassPath": jars,
         "spark.executor.extraClassPath": jars,
@@ -81,8 +88,6 @@ def _defaults(spec: StreamSpec, scratch: Path, jars: str) -> dict[str, str]:
         "spark.driver.extraClassPath": jars,
         "spark.executor.extraClassPath": jars,
         JAVA_OPTIONS: _java_options(scratch),
-        "spark.driver.host": "127.0.0.1",
-        "spark.driver.bindAddress": "127.0.0.1",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.local.dir": str(scratch),

@@ -40,7 +40,7 @@ class Airflow:
         }
         self._environment = environment
         self._home = home
-        self.api = AirflowApi(self._settings, secrets)
+        self.api = AirflowApi.of(self._settings, secrets)
         commands: dict[str, Sequence[str]] = {
             "api-server": ("api-server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
             "scheduler": ("scheduler", "--skip-serve-logs"),

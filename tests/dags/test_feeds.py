@@ -135,3 +135,12 @@ def test_a_feed_that_is_named_by_its_addresses_has_a_dag_that_begins(monkeypatch
     assert bag.dags["feed__city"].is_paused_upon_creation
     spec = bag.dags["feed__gbfs"].get_task("supervise").spec
     assert spec.options == {"systems": ["https://example.org/gbfs.json?***"]}
+
+
+def test_a_feed_that_the_deployment_names_begins_by_itself(monkeypatch):
+    from airflow.dag_processing.dagbag import DagBag
+
+    monkeypatch.setenv("MILLRACE_FEEDS", "city,orders")
+    bag = DagBag(str(DAGS / "feeds.py"))
+    begun = {name for name, dag in bag.dags.items() if not dag.is_paused_upon_creation}
+    assert begun == {"feed__city", "feed__orders"}

@@ -58,7 +58,7 @@ class Platform:
 
     @property
     def api(self) -> AirflowApi:
-        return AirflowApi(self.settings, ensure_secrets(self.home))
+        return AirflowApi.of(self.settings, ensure_secrets(self.home))
 
     @property
     def inbox(self) -> Path:

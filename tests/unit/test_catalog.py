@@ -76,7 +76,7 @@ def dataset(**changes: Any) -> dict[str, Any]:
         ),
         (
             shared({"driver": "light"}, {"driver": "light", "master": "local[4]"}),
-            r"streams\.yaml: t\.master: 'local\[4\]', but s has 'local\[2\]', and both share the driver 'light'",
+            r"streams\.yaml: t\.master: 'local\[4\]', but s has None, and both share the driver 'light'",
         ),
         (
             shared({"driver": "light", "spark_conf": {"a": "1"}}, {"driver": "light"}),
@@ -147,3 +147,13 @@ def test_streams_on_different_drivers_may_differ(tmp_path: Path) -> None:
     found = load(tmp_path, **shared({"driver": "light", "master": "local[4]"}, {"driver": "other"}))
     assert sorted(shared_drivers(found.streams.values())) == ["light", "other"]
     assert shared_drivers(load(tmp_path).streams.values()) == {}
+
+
+def test_feeds_that_begin_by_themselves_are_those_of_the_setting() -> None:
+    catalog = load_catalog(PROJECT_ROOT / "catalog")
+    assert catalog.begun_feeds("") == []
+    assert catalog.begun_feeds("city, orders") == ["city", "orders"]
+    with pytest.raises(
+        CatalogError, match=r"MILLRACE_FEEDS=city,town: there is no feed 'town' in feeds\.yaml"
+    ):
+        catalog.begun_feeds("city,town")

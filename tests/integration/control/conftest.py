@@ -17,8 +17,10 @@ import pytest
 from millrace.control.launcher import StreamHost
 from millrace.control.status import read_statuses
 from millrace.control.streamhost import command, log_file, socket_file, stream_dir, write_config
+from millrace.local.ports import free_ports
 from millrace.settings import PROJECT_ROOT, Settings
 from millrace.store import open_store
+from millrace.stream_host_access import PASSWORD, USERNAME, StreamHostAccess
 from tests.conftest import running, wait_until
 from tests.environment import environment_of
 from tests.integration.control.stage import SPEC, Stage, answers, end
@@ -30,7 +32,8 @@ def built(s3_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> It
     directory = tmp_path_factory.mktemp("streamhost")
     # A short path: a unix socket's may have some 100 bytes, and pytest's directories are long.
     home = Path(tempfile.mkdtemp(prefix="millrace-"))
-    settings = replace(s3_settings, home=home, prefix=f"control-{os.getpid()}")
+    network = StreamHostAccess(None, f"127.0.0.1:{free_ports(1)[0]}", "ada", "pass%word ;1")
+    settings = replace(s3_settings, home=home, prefix=f"control-{os.getpid()}", stream_host=network)
     apps = directory / "spark_apps"
     apps.mkdir()
     (apps / "__init__.py").touch()
@@ -45,7 +48,8 @@ def built(s3_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> It
     log = directory / "supervisord.log"
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
         stack.callback(shutil.rmtree, home, ignore_errors=True)
-        for name, value in environment_of(settings).items():
+        login = {USERNAME: network.username, PASSWORD: network.password}
+        for name, value in (environment_of(settings) | login).items():
             patch.setenv(name, value)
 
         def begin() -> subprocess.Popen[bytes]:

@@ -67,6 +67,27 @@ def test_it_listens_on_a_private_socket_only_and_holds_no_secret():
     assert "environment" not in text
 
 
+def test_on_a_network_it_asks_for_a_login_that_is_not_in_the_file():
+    here = settings.load(
+        {
+            "MILLRACE_HOME": "/srv/millrace",
+            "MILLRACE_STREAMHOST_LISTEN": "0.0.0.0:9001",
+            "MILLRACE_STREAMHOST_USERNAME": "ada",
+            "MILLRACE_STREAMHOST_PASSWORD": "hush",
+        }
+    )
+    text = render_config(here, [SPEC])
+    parsed = configparser.RawConfigParser()
+    parsed.read_string(text)
+    assert dict(parsed["inet_http_server"]) == {
+        "port": "0.0.0.0:9001",
+        "username": "%(ENV_MILLRACE_STREAMHOST_USERNAME)s",
+        "password": "%(ENV_MILLRACE_STREAMHOST_PASSWORD)s",
+    }
+    assert parsed["unix_http_server"]["chmod"] == "0700", "for its own machine"
+    assert "hush" not in text
+
+
 def test_a_path_with_characters_that_supervisord_expands_is_kept():
     _, config = rendered("/srv/100% ;sure")
     assert config["unix_http_server"]["file"] == "/srv/100%% \\;sure/run/streamhost.sock"
