@@ -29,7 +29,7 @@ from millrace.durations import format_duration as format_duration
 from millrace.durations import parse_duration as parse_duration
 from millrace.endpoints import Sink, SinkKind, SinkWord, SourceWord
 from millrace.shared_drivers import Disagreement, shared_drivers
-from millrace.supervision import AlertRules, HealthRules, RestartRules, Rules
+from millrace.supervision import WithRules, between
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -109,7 +109,7 @@ class TopicSpec(_Entry):
     max_message_bytes: int = Field(default=4_000_000, ge=1_000)
 
 
-class StreamSpec(_Entry):
+class StreamSpec(_Entry, WithRules):
     """A long-lived Spark app: where it reads, what it writes, and how it is run."""
 
     app: str
@@ -133,6 +133,10 @@ class StreamSpec(_Entry):
     shift: Duration = timedelta(hours=1)
     heartbeat: Duration = timedelta(seconds=5)
     stop_within: Duration = timedelta(seconds=60)
+    preflight_within: Annotated[Duration, between(timedelta(seconds=10), timedelta(hours=6))] = timedelta(
+        minutes=10
+    )
+    """To try this version on the state when it is redeployed: what takes longer is refused. See `docs/redeploy.md`."""
     spark_conf: dict[str, str] = Field(default_factory=dict)
     on_poison: Literal["stop", "put_aside"] = "stop"
     """What becomes of a micro-batch that ends its driver each time: the stream stops and names it, or the records on
@@ -146,10 +150,6 @@ class StreamSpec(_Entry):
     feed: str | None = Field(default=None, exclude=True)
     """The feed that the embedded stack runs for it, beside the one that FEED names."""
     retention: StreamRetention = Field(default_factory=StreamRetention, exclude=True)
-    # How it is supervised: see docs/supervision.md.
-    health: HealthRules = Field(default_factory=HealthRules, exclude=True)
-    restarts: RestartRules = Field(default_factory=RestartRules, exclude=True)
-    alerts: AlertRules | None = Field(default=None, exclude=True)
 
     @model_validator(mode="after")
     def _agree(self) -> StreamSpec:
@@ -179,16 +179,11 @@ class StreamSpec(_Entry):
         """Under which name its generations are counted: the dataset's, or its own when it writes no facts."""
         return self.dataset or self.name
 
-    @property
-    def rules(self) -> Rules:
-        """How it is supervised."""
-        return Rules(health=self.health, restarts=self.restarts, alerts=self.alerts)
-
     def writes(self, kind: SinkKind) -> bool:
         return any(sink.kind == kind for sink in self.sinks)
 
 
-class FeedSpec(_Entry):
+class FeedSpec(_Entry, WithRules):
     """A program that brings records to a topic; `options` are checked by the feed's own kind."""
 
     kind: str
@@ -200,9 +195,6 @@ class FeedSpec(_Entry):
     stop_within: Duration = timedelta(seconds=30)
     """It delivers what it has; with Kafka away it gives up after some 20 s."""
     # How it is supervised, as of streams: see docs/feeds.md.
-    health: HealthRules = Field(default_factory=HealthRules)
-    restarts: RestartRules = Field(default_factory=RestartRules)
-    alerts: AlertRules | None = None
 
 
 class DatasetSpec(_Entry):

@@ -23,7 +23,9 @@ AlertKind = Literal["down", "circuit_open", "lagging", "stalled", "recovered"]
 ALERT_KINDS: tuple[AlertKind, ...] = get_args(AlertKind)
 
 
-def _between(least: timedelta, most: timedelta) -> AfterValidator:
+def between(least: timedelta, most: timedelta) -> AfterValidator:
+    """Refuses a span outside these bounds, and says them."""
+
     def check(value: timedelta) -> timedelta:
         if not least <= value <= most:
             raise ValueError(
@@ -39,17 +41,17 @@ class HealthRules(BaseModel):
     """From which point on a quantity is a finding. What is left out is derived from the stream's own pace."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    silent_after: Annotated[Duration, _between(timedelta(seconds=5), timedelta(hours=1))] | None = None
+    silent_after: Annotated[Duration, between(timedelta(seconds=5), timedelta(hours=1))] | None = None
     """Without a heartbeat for so long: silent, and restarted. Default: 30 s, or 6 heartbeats."""
-    start_within: Annotated[Duration, _between(timedelta(seconds=10), timedelta(hours=1))] | None = None
+    start_within: Annotated[Duration, between(timedelta(seconds=10), timedelta(hours=1))] | None = None
     """From launch to the driver's first word. Default: 90 s."""
-    stalled_after: Annotated[Duration, _between(timedelta(seconds=5), timedelta(days=1))] | None = None
+    stalled_after: Annotated[Duration, between(timedelta(seconds=5), timedelta(days=1))] | None = None
     """Input waits and nothing has moved for so long: stalled. Default: 2 min, or 20 trigger intervals."""
-    lagging_for: Annotated[Duration, _between(LEAST_LAGGING, LONGEST_LAGGING)] | None = None
+    lagging_for: Annotated[Duration, between(LEAST_LAGGING, LONGEST_LAGGING)] | None = None
     """The lag has not come down for so long: lagging. Default: 5 min, or 40 trigger intervals."""
     lagging_records: int | None = Field(default=None, ge=0)
     """A lag of so many records is no finding, whatever it does. Default: 10 full micro-batches."""
-    down_after: Annotated[Duration, _between(timedelta(seconds=10), timedelta(days=1))] | None = None
+    down_after: Annotated[Duration, between(timedelta(seconds=10), timedelta(days=1))] | None = None
     """Not at work for so long: worth an alert. Default: `start_within` and 30 s, so that a start is none."""
 
 
@@ -61,11 +63,9 @@ class RestartRules(BaseModel):
     """So many starts by Airflow without a healthy run in between, within `window`, open the circuit. With the
     back-off between them that takes 20 min: an outage of Kafka or the store that lasts 10 must not leave the
     stream waiting for a slow retry when it is over."""
-    window: Annotated[Duration, _between(timedelta(minutes=1), timedelta(days=1))] = timedelta(hours=2)
+    window: Annotated[Duration, between(timedelta(minutes=1), timedelta(days=1))] = timedelta(hours=2)
     """A driver that fails after 2 min, twice between two back-offs of 5 min, still gets 12 starts into it."""
-    retry_every: Annotated[Duration, _between(timedelta(minutes=1), timedelta(days=1))] = timedelta(
-        minutes=15
-    )
+    retry_every: Annotated[Duration, between(timedelta(minutes=1), timedelta(days=1))] = timedelta(minutes=15)
     """While the circuit is open. A try costs two starts of a JVM, and somebody has been told."""
 
 
@@ -92,3 +92,17 @@ class Rules(BaseModel):
     health: HealthRules = HealthRules()
     restarts: RestartRules = RestartRules()
     alerts: AlertRules | None = None
+
+
+class WithRules(BaseModel):
+    """The words that say it in an entry of the catalog, whatever is supervised. See `docs/supervision.md`."""
+
+    # Not part of what is started: a change of these is no reason to restart it.
+    health: HealthRules = Field(default_factory=HealthRules, exclude=True)
+    restarts: RestartRules = Field(default_factory=RestartRules, exclude=True)
+    alerts: AlertRules | None = Field(default=None, exclude=True)
+
+    @property
+    def rules(self) -> Rules:
+        """How it is supervised."""
+        return Rules(health=self.health, restarts=self.restarts, alerts=self.alerts)

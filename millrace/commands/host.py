@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -127,13 +130,18 @@ def reset(
 
 def _accepted(store: ObjectStore, chosen: Settings, order: Order) -> Order:
     """The order, once a redeploy that waits was tried; after a refusal the one of the old version."""
+    from millrace.catalog import StreamSpec
     from millrace.control.execute import prepare
     from millrace.control.redeploy import put_back_if_refused, redeploy_as_ordered
 
     name = order.spec.name
     if order.redeploy_revision is not None and order.reset_revision is None:
         _say(f"redeploy of {name}: trying the new version on its state and its last micro-batch")
-        tried = redeploy_as_ordered(store, chosen, name, order.redeploy_revision)
+        assert isinstance(order.spec, StreamSpec)  # a feed has no state to try anything on
+        with _ended_by_sigterm(name):
+            tried = redeploy_as_ordered(
+                store, chosen, name, order.redeploy_revision, order.spec.preflight_within
+            )
         _say(f"redeploy {tried.outcome}: {tried.says}")
         if tried.outcome == "later":
             raise typer.Exit(1)
@@ -142,6 +150,25 @@ def _accepted(store: ObjectStore, chosen: Settings, order: Order) -> Order:
         return order
     _say(done)
     return prepare(store, chosen.home, name)
+
+
+@contextmanager
+def _ended_by_sigterm(name: str) -> Iterator[None]:
+    """For the length of a block SIGTERM ends this and what it waits for, which would live on by itself."""
+    from millrace.control import exit_codes
+    from millrace.control.execute import Ended
+
+    def end(*_: object) -> NoReturn:
+        raise Ended(
+            exit_codes.STOPPED,
+            f"{name} is to end while its new version is tried; the next start tries it anew",
+        )
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _place(chosen: Settings, order: Order) -> dict[str, str]:

@@ -104,6 +104,8 @@ def _word(
         return "stalled"
     if health.state == "lagging":
         return "lagging"
+    if health.state == "trying":
+        return None
     if not health.healthy:
         since = down_since(history)
         return "down" if since is not None and passed(since, thresholds.down_after, now) else None
@@ -113,10 +115,11 @@ def _word(
 
 
 def down_since(history: History) -> datetime | None:
-    """Since when the stream has not been at work, as far as it is on record."""
+    """Since when the stream has not been at work, as far as it is on record; a version that was tried was so on
+    purpose, and what followed counts for itself."""
     since = None
     for change in reversed(history.health):
-        if change.healthy or change.state in ("lagging", "stalled"):
+        if change.healthy or change.state in ("lagging", "stalled", "trying"):
             break
         since = change.at
     return since

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from millrace.control.alerts import due
-from millrace.control.decide import Observed, decide
+from millrace.control.decide import decide
 from millrace.control.health import Health
 from millrace.control.history import HealthChange, circuit_can_close
 from millrace.control.store_clock import passed
@@ -36,8 +36,7 @@ def what_needs_attention(
         )
     if quiet:
         return None
-    observed = Observed(view.status, view.newest_epoch, view.desired_at)
-    action = decide(desired, observed, view.history, view.now, view.thresholds)
+    action = decide(desired, view.observed(), view.history, view.now, view.thresholds)
     if action.is_order:
         return f"to {action.kind}: {action.reason}"
     known = view.history.last_health
@@ -57,5 +56,5 @@ def _turned(known: HealthChange, health: Health) -> bool:
     """Whether it is well now or is not, other than on record, or is not well in a way that people want to know."""
     if known.healthy != health.healthy:
         return True
-    notable = {"lagging", "stalled"} & {known.state, health.state}
+    notable = {"lagging", "stalled", "trying"} & {known.state, health.state}
     return not health.healthy and bool(notable) and known.state != health.state

@@ -15,6 +15,7 @@ from millrace.control import exit_codes
 from millrace.control.desired import DesiredState
 from millrace.control.health import Health, Thresholds, assess, in_words, is_dated_ahead
 from millrace.control.history import History, Start
+from millrace.control.preflight import PreflightObservation
 from millrace.control.process import NOT_RUNNING, ProcessInfo, ProcessState
 from millrace.control.status import StatusObservation
 from millrace.control.store_clock import TOLERANCE, passed
@@ -55,6 +56,8 @@ class Observed:
     process: ProcessInfo | None = None
     """None when the host was not asked, or did not answer (then `host_problem` says so)."""
     host_problem: str | None = None
+    preflight: PreflightObservation | None = None
+    """The last word of the process that tried the newest redeploy."""
 
 
 def decide(
@@ -68,7 +71,7 @@ def decide(
     thresholds = thresholds or Thresholds()
     if desired is None:
         return Action("leave", "the stream has not been deployed")
-    health = assess(desired, observed.status, now, thresholds)
+    health = assess(desired, observed.status, now, thresholds, observed.preflight)
     if desired.state == "stopped":
         return _towards_stopped(desired, observed, health, history, now, thresholds)
     if health.state == "finished" and not _outdated(desired, observed.status):
@@ -122,10 +125,11 @@ def _without_host(
     if _outdated(desired, observed.status) and _alive(health):
         reason = f"{_in_words_outdated(desired, observed.status)}, but {observed.host_problem}"
         return Action("wait", reason, now + LONGEST_HOST_WAIT)
-    if _alive(health):
+    without_host = observed.status.status.without_host_for if observed.status else None
+    if _alive(health) and without_host is None:
         return Action("leave", f"the driver does its work ({health}), though {observed.host_problem}")
     known = history.last_health
-    down_for = now - known.at if known is not None and not known.healthy else timedelta(0)
+    down_for = now - known.at if known is not None and not known.healthy else without_host or timedelta(0)
     pause = min(max(down_for / 2, HOST_GRACE), LONGEST_HOST_WAIT)
     return Action("wait", f"{health}; and {observed.host_problem}", now + pause)
 
@@ -138,6 +142,8 @@ def _by_status(
     now: datetime,
     thresholds: Thresholds,
 ) -> Action:
+    if health.state == "trying":
+        return Action("wait", health.reason, now + HOST_GRACE)
     if pending := _start_under_way(observed, history, now, thresholds):
         return pending
     if health.state == "silent":
@@ -153,6 +159,9 @@ def _by_status(
         return _backed_off(desired, history, now) or Action("start", f"it should run, but {health.reason}")
     if _outdated(desired, observed.status):
         return _renewed(desired, observed, history, now)
+    if _host_is_gone(observed.status):
+        reason = f"{health.reason}, but the stream host that started it is gone, and nobody keeps it"
+        return _backed_off(desired, history, now) or Action("start", reason)
     return Action("leave", health.reason)
 
 
@@ -178,7 +187,8 @@ def _by_process(
     if process.exit_code is not None and process.exit_code not in exit_codes.NOT_RESTARTED:
         return Action("wait", f"{ended}; the stream host is about to start it again", now + HOST_GRACE)
     outdated = _outdated(desired, observed.status)
-    if process.exit_code == exit_codes.FENCED and alive_elsewhere and not outdated:
+    kept_elsewhere = alive_elsewhere and not _host_is_gone(observed.status)
+    if process.exit_code == exit_codes.FENCED and kept_elsewhere and not outdated:
         return Action(
             "leave", f"the driver here ended, since a newer one elsewhere holds the stream: {health.reason}"
         )
@@ -207,6 +217,11 @@ def _of_a_running_process(
 ) -> Action:
     age = _age_of(process, history, now)
     if not _speaks_for(process, observed.status):
+        tried = observed.preflight
+        if health.state == "trying" and tried is not None and tried.preflight.pid == process.pid:
+            return Action("wait", health.reason, now + HOST_GRACE)
+        if tried is not None and tried.ended_by(process.pid):
+            age = min(age, max(now - tried.written_at, timedelta(0)))
         if age < thresholds.start_within:
             return Action(
                 "wait",
@@ -222,7 +237,7 @@ def _of_a_running_process(
             or _backed_off(desired, history, now)
             or Action("restart", health.reason)
         )
-    if health.state in ("stopped", "finished", "failed", "fenced"):
+    if health.state in ("stopped", "finished", "failed", "fenced", "trying"):  # trying: another process is
         since_last_word = now - observed.status.written_at if observed.status else timedelta(0)
         if timedelta(0) <= since_last_word < EXIT_GRACE:
             return Action(
@@ -283,6 +298,11 @@ def _in_words_outdated(desired: DesiredState, status: StatusObservation | None) 
     )
 
 
+def _host_is_gone(status: StatusObservation | None) -> bool:
+    """Whether the driver has outlived the stream host that started it, as it says itself."""
+    return status is not None and status.status.host_gone_at is not None
+
+
 def _alive(health: Health) -> bool:
     return health.state in ("starting", "running", "idle", "lagging", "stalled", "stopping")
 
@@ -290,18 +310,20 @@ def _alive(health: Health) -> bool:
 def _start_under_way(
     observed: Observed, history: History, now: datetime, thresholds: Thresholds
 ) -> Action | None:
-    last = history.last_start
+    last, tried = history.last_start, observed.preflight
     if last is None:
         return None
+    # The driver of a redeploy begins when its version has been tried, which may take long.
+    began = tried.written_at if tried is not None and tried.written_at > last.at else last.at
     spoken = observed.status.status.driver_epoch if observed.status else 0
-    if spoken > last.epoch_before or passed(last.at, thresholds.start_within, now):
+    if spoken > last.epoch_before or passed(began, thresholds.start_within, now):
         return None
-    if _left_half_done(observed.status, last, now):
+    if began == last.at and _left_half_done(observed.status, last, now):
         return None
     return Action(
         "wait",
-        f"started {in_words(now - last.at)} ago, the driver has yet to report",
-        last.at + thresholds.start_within,
+        f"started {in_words(now - began)} ago, the driver has yet to report",
+        began + thresholds.start_within,
     )
 
 

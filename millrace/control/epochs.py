@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from millrace.control.layout import (
     ControlObject,
@@ -101,6 +102,24 @@ def read_epoch(store: ObjectStore, stream: str, driver_epoch: int) -> EpochClaim
         return parse(EpochClaim, store.get(key).body, key)
     except NotFound:
         return None
+
+
+@dataclass(frozen=True)
+class EpochObservation:
+    """A claim with its age by the store's clock."""
+
+    claim: EpochClaim
+    age: timedelta
+
+
+def observe_epoch(store: ObjectStore, stream: str, driver_epoch: int) -> EpochObservation | None:
+    """As `read_epoch`, with how long ago it was claimed."""
+    key = epoch_key(stream, driver_epoch)
+    try:
+        found = store.get(key)
+    except NotFound:
+        return None
+    return EpochObservation(parse(EpochClaim, found.body, key), found.server_date - found.last_modified)
 
 
 def _nonce_of(store: ObjectStore, key: str) -> str | None:

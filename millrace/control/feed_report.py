@@ -21,5 +21,7 @@ class FeedReport(ControlObject):
     problem_since: UtcDatetime | None = None
     unreadable: str | None = None
     """What of its answers could not be read, since the last message that was sent."""
+    lease_seconds: float | None = None
+    """It goes on sending for so long after the store has last said that its epoch is the newest; None: for ever."""
     pace: float | None = None
     """It should send at least once in so many seconds; None where that depends on the source."""

@@ -68,7 +68,7 @@ def follow(
         try:
             view = read_view(reconciler.store, given.stream, datetime.now(UTC), reconciler.spec.rules)
             if deadline is None:
-                deadline = began + (within or _patience(view)).total_seconds()
+                deadline = began + (within or _patience(given, view)).total_seconds()
             arrival = _arrival(reconciler, given, view)
             if arrival is not None:
                 return arrival
@@ -86,8 +86,10 @@ def follow(
         sleep(LOOK_EVERY)
 
 
-def _patience(view: StreamView) -> timedelta:
-    return view.thresholds.stop_within + 2 * view.thresholds.start_within + STOP_MARGIN
+def _patience(given: Given, view: StreamView) -> timedelta:
+    thresholds = view.thresholds
+    tried = thresholds.preflight_within if given.order.action == "redeploy" else timedelta(0)
+    return thresholds.stop_within + tried + 2 * thresholds.start_within + STOP_MARGIN
 
 
 def _arrival(reconciler: Reconciler, given: Given, view: StreamView) -> Arrival | None:

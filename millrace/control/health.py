@@ -13,6 +13,7 @@ from millrace.catalog import StreamSpec
 from millrace.control import exit_codes
 from millrace.control.desired import DesiredState
 from millrace.control.feed_health import feed_numbers, feed_progress
+from millrace.control.preflight import PreflightObservation
 from millrace.control.spans import in_words as in_words
 from millrace.control.status import DriverStatus, StatusObservation
 from millrace.control.waiting import comes_down
@@ -23,6 +24,7 @@ HealthState = Literal[
     "running",
     "lagging",
     "stalled",
+    "trying",
     "starting",
     "stopping",
     "stopped",
@@ -32,7 +34,8 @@ HealthState = Literal[
     "silent",
 ]
 """idle: nothing waits. lagging: at work, and what waits has not become less for longer than it may take.
-stalled: input waits and nothing moves. silent: no heartbeat, so nothing is known. finished: a feed whose input has an
+stalled: input waits and nothing moves. silent: no heartbeat, so nothing is known. trying: there is no driver while a
+redeploy's new version is tried. finished: a feed whose input has an
 end has sent all of it."""
 
 MOVING: frozenset[str] = frozenset({"idle", "running", "lagging", "finished"})
@@ -40,6 +43,11 @@ MOVING: frozenset[str] = frozenset({"idle", "running", "lagging", "finished"})
 KEEPS_UP: frozenset[str] = frozenset({"idle", "running", "finished"})
 """States of a driver that does all that is desired of it."""
 
+GONE: frozenset[str] = frozenset({"stopped", "finished", "failed", "fenced", "silent"})
+"""States of a driver that does nothing any more, or of which nothing is known."""
+
+HEARTBEATS = 6
+"""Missed, before somebody is silent: one slow PUT, or a stop-the-world collection, is not a death."""
 LATE_START = timedelta(seconds=30)
 Number = int | float | str | None
 
@@ -49,10 +57,10 @@ class Thresholds:
     """From which point on a quantity is a finding."""
 
     silent_after: timedelta = timedelta(seconds=30)
-    """Six missed heartbeats: one slow PUT, or a stop-the-world collection, is not a death."""
     start_within: timedelta = timedelta(seconds=90)
     """From launch to the first batch: 13-18 s measured on 2 idle cores, up to 60 s on busy ones."""
     stop_within: timedelta = timedelta(seconds=60)
+    preflight_within: timedelta = timedelta(minutes=10)
     stalled_after: timedelta = timedelta(minutes=2)
     lagging_for: timedelta = timedelta(minutes=5)
     lagging_records: int = 5000
@@ -66,14 +74,20 @@ class Thresholds:
         said = (rules or spec.rules).health
         start_within = said.start_within or cls.start_within
         return cls(
-            silent_after=said.silent_after or max(cls.silent_after, 6 * spec.heartbeat),
+            silent_after=said.silent_after or silent_after(spec.heartbeat),
             start_within=start_within,
             stop_within=spec.stop_within,
+            preflight_within=spec.preflight_within,
             stalled_after=said.stalled_after or max(cls.stalled_after, 20 * spec.trigger),
             lagging_for=said.lagging_for or min(max(cls.lagging_for, 40 * spec.trigger), LONGEST_LAGGING),
             lagging_records=_or(said.lagging_records, 10 * spec.max_messages_per_batch),
             down_after=said.down_after or start_within + LATE_START,
         )
+
+
+def silent_after(heartbeat: timedelta) -> timedelta:
+    """After how long without a word somebody with such a heartbeat is silent, unless the catalog says otherwise."""
+    return max(Thresholds.silent_after, HEARTBEATS * heartbeat)
 
 
 @dataclass(frozen=True)
@@ -95,17 +109,30 @@ def assess(
     status: StatusObservation | None,
     now: datetime,
     thresholds: Thresholds,
+    preflight: PreflightObservation | None = None,
 ) -> Health:
-    """The health of a stream from its newest driver's status; `now` is by the store's clock.
+    """The health of a stream from its newest driver's status, and from what is said of a redeploy under way; `now` is
+    by the store's clock.
 
     Spans inside a driver's life are taken between its own time stamps, so that its clock may be wrong.
     """
     running_desired = desired is not None and desired.state == "running"
+    tried = preflight if running_desired and _is_tried(preflight, now, thresholds) else None
     if status is None:
+        if tried is not None:
+            return Health("trying", tried.in_words(thresholds.preflight_within), False)
         return Health("stopped", "no driver of this stream has ever reported", not running_desired)
     state, reason = _judge(running_desired, status.status, now - status.written_at, thresholds)
+    if tried is not None and state in GONE:
+        state, reason = "trying", tried.in_words(thresholds.preflight_within)
     healthy = state in KEEPS_UP if running_desired else state in ("stopped", "stopping", "fenced")
     return Health(state, reason, healthy, _numbers(status.status, now - status.written_at, thresholds))
+
+
+def _is_tried(preflight: PreflightObservation | None, now: datetime, thresholds: Thresholds) -> bool:
+    return preflight is not None and preflight.is_under_way(
+        now, silent_after=thresholds.silent_after, within=thresholds.preflight_within
+    )
 
 
 def _judge(

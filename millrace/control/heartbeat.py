@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from millrace.control.desired import read_desired
 from millrace.control.epochs import newest_epoch
+from millrace.control.lease import Lease
 from millrace.control.status import DriverStatus, write_status
 from millrace.store import ObjectStore
 
@@ -23,7 +24,8 @@ class Heartbeat:
     """Writes `control/<name>/status/<epoch>.json` every `every` seconds.
 
     `status` makes what is written. `on_stop` is called when the desired state is *stopped*, `on_fenced` with the
-    greater epoch when another process has taken over; all three from this thread.
+    greater epoch when another process has taken over; all three from this thread. Each time that there is none renews
+    `lease`.
     """
 
     def __init__(
@@ -36,9 +38,11 @@ class Heartbeat:
         status: Callable[[], DriverStatus],
         on_stop: Callable[[str], None],
         on_fenced: Callable[[int], None],
+        lease: Lease | None = None,
     ) -> None:
         self._store, self._name, self._epoch, self._every = store, name, epoch, every
         self._status, self._on_stop, self._on_fenced = status, on_stop, on_fenced
+        self._lease = lease
         self._closed = threading.Event()
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -73,10 +77,13 @@ class Heartbeat:
 
     def beat(self) -> None:
         """Report once, and hear what is wanted. Raises StoreUnavailable, ControlObjectError."""
+        began = self._lease.now() if self._lease else 0.0
         write_status(self._store, self._status())
         newest = newest_epoch(self._store, self._name, known=self._epoch)
         if newest > self._epoch:
             self._on_fenced(newest)
+        elif self._lease is not None:
+            self._lease.renew(began)
         desired = read_desired(self._store, self._name)
         if desired is not None and desired.state == "stopped":
             self._on_stop(f"asked to stop by {desired.who}: {desired.why}")

@@ -9,7 +9,7 @@ from itertools import zip_longest
 
 from millrace.control import exit_codes
 from millrace.control.alerts import open_incident
-from millrace.control.decide import Observed, decide
+from millrace.control.decide import decide
 from millrace.control.health import in_words
 from millrace.control.history import Alert, History, ShiftEntry
 from millrace.control.orders import StoredOrder, took_effect
@@ -69,7 +69,7 @@ def status_lines(known: Known) -> list[str]:
         )
     action = decide(
         desired,
-        Observed(view.status, view.newest_epoch, view.desired_at, known.process, known.host_problem),
+        view.observed(known.process, known.host_problem),
         view.history,
         view.now,
         view.thresholds,

@@ -77,6 +77,11 @@ def status_key(stream: str, driver_epoch: int) -> str:
     return f"{status_prefix(stream)}{driver_epoch:08d}.json"
 
 
+def preflight_key(stream: str) -> str:
+    """How it is with the preflight of the newest redeploy."""
+    return f"{stream_prefix(stream)}preflight.json"
+
+
 def orders_prefix(stream: str) -> str:
     return f"{stream_prefix(stream)}orders/"
 

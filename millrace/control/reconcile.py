@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from millrace.control.alerts import claimed, due, with_alert
-from millrace.control.decide import Action, Observed, decide, has_ended
+from millrace.control.decide import Action, decide, has_ended
 from millrace.control.desired import DesiredState, write_desired
 from millrace.control.health import Health
 from millrace.control.history import (
@@ -82,7 +82,7 @@ class Reconciler:
             view = self._deploy(messages)
         self._note_difference(view, messages)
         process, host_problem = self._process()
-        observed = Observed(view.status, view.newest_epoch, view.desired_at, process, host_problem)
+        observed = view.observed(process, host_problem)
         action = decide(view.desired, observed, view.history, view.now, view.thresholds)
         before = view.history
         view, quiet_for = self._act(view, action, process, host_problem, messages)

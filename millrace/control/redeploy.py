@@ -6,12 +6,11 @@ the next time.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+import logging
+import os
+import socket
+import time
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from millrace.control.code_version import code_version
@@ -25,30 +24,55 @@ from millrace.control.orders import (
     put_outcome,
     read_outcome,
 )
+from millrace.control.preflight import Preflight, write_preflight
 from millrace.control.status import newest_status
 from millrace.control.streamhost import stream_dir
+from millrace.control.try_version import Tried, try_version
 from millrace.settings import Settings
-from millrace.store import ObjectStore
+from millrace.store import ObjectStore, StoreUnavailable
 
-TRY_WITHIN = 300.0
-"""Seconds; it takes a few, and minutes for a large state."""
 WHO = "preflight"
 
-
-@dataclass(frozen=True)
-class Tried:
-    """`later`: it could not be tried now (Kafka or the store was away)."""
-
-    outcome: Literal["done", "refused", "later"]
-    says: str
+log = logging.getLogger(__name__)
 
 
-def redeploy_as_ordered(store: ObjectStore, settings: Settings, stream: str, revision: int) -> Tried:
-    """Try the version of a redeploy and keep the outcome; a refusal puts the old version back in force.
+def redeploy_as_ordered(
+    store: ObjectStore, settings: Settings, stream: str, revision: int, within: timedelta
+) -> Tried:
+    """Try the version of a redeploy, saying so, and keep the outcome; a refusal puts the old version back in force.
 
     Raises StoreUnavailable; then the order still stands.
     """
-    tried = try_version(stream_dir(settings.home, stream) / "spec.json")
+    began = time.monotonic()
+    tried = try_version(
+        stream_dir(settings.home, stream) / "spec.json",
+        within,
+        lambda seconds: _say(store, stream, revision, "trying", seconds),
+    )
+    tried = _kept(store, settings, stream, revision, tried)
+    _say(store, stream, revision, "ended", time.monotonic() - began)
+    return tried
+
+
+def _say(
+    store: ObjectStore, stream: str, revision: int, state: Literal["trying", "ended"], seconds: float
+) -> None:
+    """How it is with it; a store that does not hear that ends no preflight."""
+    preflight = Preflight(
+        revision=revision,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        state=state,
+        for_seconds=round(seconds, 1),
+    )
+    try:
+        write_preflight(store, stream, preflight)
+    except StoreUnavailable as error:
+        log.warning("%s: that a new version is tried could not be said: %s", stream, error)
+
+
+def _kept(store: ObjectStore, settings: Settings, stream: str, revision: int, tried: Tried) -> Tried:
+    """The outcome that stands, from now on at the latest."""
     if tried.outcome == "later":
         return tried
     says = tried.says
@@ -101,24 +125,6 @@ def put_back_if_refused(store: ObjectStore, settings: Settings, stream: str) -> 
     put_order(store, stream, order)
     write_desired(store, stream, back, replacing=stored.etag)
     return f"revision {back.spec_revision}: {back.why}; the old version goes on"
-
-
-def try_version(spec: Path) -> Tried:
-    """Run the preflight of what is in `spec` and in the working directory, in a process of its own."""
-    command = [sys.executable, "-m", "spark_apps.runtime.preflight", "--spec", str(spec)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TRY_WITHIN)
-    except subprocess.TimeoutExpired:
-        return Tried("refused", f"to try it did not end within {TRY_WITHIN / 60:.0f} min")
-    lines = done.stdout.strip().splitlines()
-    try:
-        said = json.loads(lines[-1])
-        passed = {True: "done", False: "refused", None: "later"}[said["passed"]]
-        return Tried(passed, said["says"])  # type: ignore[arg-type]
-    except (IndexError, ValueError, KeyError, TypeError):
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        ended = f"killed by signal {-done.returncode}" if done.returncode < 0 else f"exit {done.returncode}"
-        return Tried("refused", f"its code does not run ({ended}): {last}")
 
 
 def _what_goes_on(store: ObjectStore, settings: Settings, stream: str) -> str:

@@ -77,6 +77,8 @@ class DriverStatus(ControlObject):
     """The address of its Spark UI, when that is on."""
     error: str | None = None
     exit_code: int | None = None
+    host_gone_at: UtcDatetime | None = None
+    """When it saw that the stream host that had started it is gone; None: it is there, or nobody's."""
     feed: FeedReport | None = None
     """Of a feed: how it stands with its source. Its `records` are messages that Kafka has taken, its `lag` those on
     their way there, `rejected` what it could not read."""
@@ -90,6 +92,11 @@ class DriverStatus(ControlObject):
     @property
     def ended(self) -> bool:
         return self.state in ENDED
+
+    @property
+    def without_host_for(self) -> timedelta | None:
+        """For how long it has known that its stream host is gone, by its own clock; None: it has one."""
+        return None if self.host_gone_at is None else self.heartbeat_at - self.host_gone_at
 
 
 @dataclass(frozen=True)

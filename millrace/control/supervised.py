@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from millrace.catalog import Catalog, Duration, FeedSpec, StreamRetention, StreamSpec
-from millrace.control.health import LATE_START, Thresholds
+from millrace.control.health import LATE_START, Thresholds, silent_after
 from millrace.control.hidden import without_secrets
-from millrace.supervision import AlertRules, HealthRules, RestartRules, Rules
+from millrace.supervision import Rules, WithRules
 
 FEED_PREFIX = "feed-"
 """Before a feed's name wherever streams and feeds are side by side: no stream can have a hyphen in its name."""
@@ -24,7 +24,7 @@ FEED_STARTS_WITHIN = timedelta(seconds=90)
 """It waits up to a minute for Kafka, and then as long as reading a long topic's end takes."""
 
 
-class SupervisedFeed(BaseModel):
+class SupervisedFeed(WithRules):
     """A feed as control has it: `name` with the prefix; what of its options must stay secret is hidden."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -35,10 +35,6 @@ class SupervisedFeed(BaseModel):
     heartbeat: Duration = FeedSpec.model_fields["heartbeat"].default
     stop_within: Duration = FeedSpec.model_fields["stop_within"].default
     shift: Duration = FeedSpec.model_fields["shift"].default
-    # Not part of what it is started with: a change of these is no reason to restart it.
-    health: HealthRules = Field(default_factory=HealthRules, exclude=True)
-    restarts: RestartRules = Field(default_factory=RestartRules, exclude=True)
-    alerts: AlertRules | None = Field(default=None, exclude=True)
 
     @classmethod
     def of(cls, spec: FeedSpec) -> SupervisedFeed:
@@ -49,11 +45,6 @@ class SupervisedFeed(BaseModel):
     def feed(self) -> str:
         """Its name in the catalog."""
         return self.name.removeprefix(FEED_PREFIX)
-
-    @property
-    def rules(self) -> Rules:
-        """How it is supervised."""
-        return Rules(health=self.health, restarts=self.restarts, alerts=self.alerts)
 
     @property
     def retention(self) -> StreamRetention:
@@ -111,7 +102,7 @@ def thresholds_for(spec: Supervised, rules: Rules | None = None) -> Thresholds:
     said = (rules or spec.rules).health
     start_within = said.start_within or FEED_STARTS_WITHIN
     return Thresholds(
-        silent_after=said.silent_after or max(Thresholds.silent_after, 6 * spec.heartbeat),
+        silent_after=said.silent_after or silent_after(spec.heartbeat),
         start_within=start_within,
         stop_within=spec.stop_within,
         stalled_after=said.stalled_after or FEED_STALLED_AFTER,

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from millrace.control.decide import Observed
 from millrace.control.desired import DesiredState, load_desired
 from millrace.control.epochs import newest_epoch
 from millrace.control.health import Health, Thresholds, assess
 from millrace.control.history import History, load_history
+from millrace.control.preflight import PreflightObservation, observe_preflight
+from millrace.control.process import ProcessInfo
 from millrace.control.status import StatusObservation, observe_newest
 from millrace.control.supervised import spec_of, thresholds_for
 from millrace.store import ObjectStore
@@ -29,6 +32,7 @@ class StreamView:
     history_etag: str | None = None
     status: StatusObservation | None = None
     newest_epoch: int = 0
+    preflight: PreflightObservation | None = None
     rules: Rules = field(default_factory=Rules)
     """How the catalog wants it supervised; what it leaves out follows from what is deployed."""
 
@@ -38,7 +42,13 @@ class StreamView:
 
     @property
     def health(self) -> Health:
-        return assess(self.desired, self.status, self.now, self.thresholds)
+        return assess(self.desired, self.status, self.now, self.thresholds, self.preflight)
+
+    def observed(self, process: ProcessInfo | None = None, host_problem: str | None = None) -> Observed:
+        """What there is to decide on, with the host's word if that was asked for."""
+        return Observed(
+            self.status, self.newest_epoch, self.desired_at, process, host_problem, self.preflight
+        )
 
 
 def read_view(store: ObjectStore, stream: str, now: datetime, rules: Rules) -> StreamView:
@@ -70,6 +80,7 @@ def read_view_to_change(
         history_etag=history.etag,
         status=status,
         newest_epoch=newest_epoch(store, stream, known=status.status.driver_epoch if status else 0),
+        preflight=observe_preflight(store, stream),
         rules=rules,
     )
     return view, desired.etag if desired else None

@@ -23,8 +23,10 @@ from millrace.control.layout import (
     history_key,
     number_of,
     parse,
+    preflight_key,
     status_prefix,
 )
+from millrace.control.preflight import Preflight, PreflightObservation
 from millrace.control.status import DriverStatus, StatusObservation
 from millrace.control.view import StreamView
 from millrace.store import NotFound, ObjectInfo, ObjectStore, StoredObject
@@ -86,6 +88,7 @@ class ControlWatch:
         observation = None
         if status is not None and read is not None:
             observation = StatusObservation(status, read.found.last_modified, self._now(read))
+        preflight, _, tried = self._object(Preflight, objects, preflight_key(stream), wanted)
         epoch_key = _newest(objects, epochs_prefix(stream))
         return StreamView(
             stream=stream,
@@ -96,6 +99,9 @@ class ControlWatch:
             history_etag=history_etag,
             status=observation,
             newest_epoch=(number_of(epoch_key) or 0) if epoch_key else 0,
+            preflight=PreflightObservation(preflight, tried.found.last_modified)
+            if preflight and tried
+            else None,
         )
 
     def _object(

@@ -49,9 +49,7 @@ def supervised_here(settings: Settings) -> dict[str, Supervised]:
     MILLRACE_FEED names. Raises CatalogError."""
     catalog = load_catalog(settings.catalog_dir)
     more = []
-    with suppress(
-        CatalogError
-    ):  # one that is not there any more must not keep the others from being looked at
+    with suppress(CatalogError):  # a default that is gone must not keep the others from being looked at
         more.append(default_feed(settings, catalog))
     return supervised(catalog, more)
 

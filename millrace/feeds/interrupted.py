@@ -1,4 +1,4 @@
-"""A recording that was stopped before its end."""
+"""A feed that was stopped before it was through."""
 
 from __future__ import annotations
 

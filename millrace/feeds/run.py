@@ -8,6 +8,7 @@ from collections.abc import Callable
 from importlib import import_module
 
 from millrace.catalog import Catalog, FeedSpec, TopicSpec
+from millrace.control.lease import Lease
 from millrace.feeds.context import FeedContext
 from millrace.feeds.kinds import KINDS
 from millrace.feeds.sink import KafkaSink
@@ -34,12 +35,13 @@ def run_feed(
     stop: Stop | None = None,
     clock: Callable[[], float] = time.time,
     watch: SourceWatch | None = None,
+    lease: Lease | None = None,
     on_running: Callable[[], None] | None = None,
 ) -> None:
     """Run one feed until it ends or is asked to stop (SIGTERM, SIGINT, or `stop`).
 
     `once` does what is due now, then ends. `clock` gives epoch seconds. `watch` is told what is sent and what the
-    source says; `on_running` is called once Kafka answers.
+    source says; nothing is sent while `lease` is not held; `on_running` is called once Kafka answers.
 
     Returns after everything fetched has been acknowledged. Raises CatalogError, TopicError, KafkaUnavailable,
     DeliveryError, and what the kind raises; all are errors with a message for a person.
@@ -63,6 +65,7 @@ def run_feed(
         max_dead_letter=dead_letters.max_message_bytes,
         stop=stop,
         watch=watch,
+        lease=lease,
     )
     options = parse_options(spec, kind.options)
     watch.runs_at(options.pace)

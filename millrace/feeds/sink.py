@@ -3,6 +3,8 @@
 While no broker answers, messages wait here (up to `QUEUE_KILOBYTES`, then the feed waits too) and go out when
 one is back: a broker's restart costs nothing. What a broker refuses for good ends the feed with an error, for a
 feed that goes on after losing a message would publish wrong numbers.
+
+A supervised feed sends only while it knows that it has no successor: see `millrace.control.lease`.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ from typing import Any
 
 from confluent_kafka import KafkaError, Message, Producer
 
+from millrace.control.lease import Lease
 from millrace.feeds.dead_letters import dead_letter
+from millrace.feeds.interrupted import Interrupted
 from millrace.feeds.model import Rejection
 from millrace.feeds.source_watch import SourceWatch
 from millrace.feeds.stop import Stop
@@ -29,6 +33,7 @@ Headers = Sequence[tuple[str, bytes]]
 QUEUE_KILOBYTES = 64 * 1024
 _COMPLAIN_EVERY = 30.0
 _GIVE_UP_AFTER = 8.0
+_LOOK_AT_LEASE = 0.1
 _CLOSE_WITHIN = 15.0
 """Seconds. Together they must stay below what a supervisor waits before it kills."""
 
@@ -53,7 +58,10 @@ class KafkaSink:
         max_dead_letter: int = 4_000_000,
         stop: Stop | None = None,
         watch: SourceWatch | None = None,
+        lease: Lease | None = None,
     ) -> None:
+        self._lease = lease
+        self._gave_up = False
         self._bootstrap = bootstrap
         self._feed = feed
         self._topic = topic
@@ -109,11 +117,13 @@ class KafkaSink:
         """Hand over a message for the feed's topic. `on_stored` is called, from another thread, when Kafka has
         acknowledged it. Raises DeliveryError when an earlier one failed.
         """
+        self._hold()
         self._watch.sent()
         self._produce(self._topic, key, value, headers, on_stored)
 
     def dead_letter(self, rejection: Rejection, *, system_id: str | None, fetched_at: int) -> None:
         """Hand over what could not be read. Raises DeliveryError when an earlier message failed."""
+        self._hold()
         self._watch.rejected(rejection.reason, rejection.detail)
         value = dead_letter(self._feed, system_id, rejection, fetched_at, max_bytes=self._max_dead_letter)
         self._produce(self._dead_letter_topic, self._feed.encode("utf-8"), value)
@@ -162,8 +172,39 @@ class KafkaSink:
                         "hand is not sent"
                     ) from None
                 time.sleep(0.02)
+                self._hold()
             else:
                 return
+
+    def _hold(self) -> None:
+        """Wait until the feed may send. Raises Interrupted when it is asked to stop before that."""
+        if self._lease is None or self._lease.held:
+            return
+        began = time.monotonic()
+        log.warning(
+            "%s: PAUSED: the object store has not said for %.0f s that this is still the newest instance of the feed, "
+            "so another may be started. Nothing is sent until it does",
+            self._feed,
+            self._lease.seconds,
+        )
+        while not self._lease.held:
+            if self._stop.wait(_LOOK_AT_LEASE):
+                raise Interrupted(f"{self._feed}: ended while it was paused; the message in hand is not sent")
+        log.warning(
+            "%s: goes on after a pause of %.0f s: it is still the newest instance",
+            self._feed,
+            time.monotonic() - began,
+        )
+
+    def _give_up(self) -> None:
+        """What Kafka has not taken until now would come beside what a successor sends, hours later if need be."""
+        self._gave_up = True
+        self._failures.append(
+            f"Kafka had not taken {len(self._producer)} message(s) when another instance might have been started; they "
+            "were withdrawn, and whoever is the newest sends them"
+        )
+        log.error("%s: %s", self._feed, self._failures[-1])
+        self._producer.purge()
 
     def _given_up(self) -> bool:
         if self._stop_seen is None:
@@ -181,6 +222,9 @@ class KafkaSink:
     def _poll(self) -> None:
         while not self._closing.is_set():
             self._producer.poll(0.1)
+            lost = self._lease is not None and self._lease.is_over
+            if lost and not self._gave_up and len(self._producer) > 0:
+                self._give_up()
 
     def _on_error(self, error: Any) -> None:
         if error.fatal():

@@ -1,4 +1,4 @@
-"""The life of a feed under supervision: claim an epoch, let the earlier one end, run, report, say why it ended.
+"""The life of a feed under supervision: claim an epoch, let the earlier ones end, run, report, say why it ended.
 
 Every kind of feed gets this without code of its own: it sends through one sink, fetches through one fetcher, and
 what those see is what is reported.
@@ -10,19 +10,23 @@ import logging
 import os
 import socket
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from millrace.catalog import Catalog, CatalogError, FeedSpec, load_catalog
 from millrace.control import exit_codes
 from millrace.control.epochs import claim_epoch
+from millrace.control.health import silent_after
 from millrace.control.heartbeat import Heartbeat
 from millrace.control.hidden import has_hidden
-from millrace.control.status import DriverState, DriverStatus, observe_newest, observe_status
+from millrace.control.lease import Lease
+from millrace.control.own_host import OwnHost
+from millrace.control.status import DriverState, DriverStatus
 from millrace.control.supervised import SupervisedFeed
 from millrace.feeds.choice import default_feed
 from millrace.feeds.compressed import RecordedError
 from millrace.feeds.http import FetchFailed
 from millrace.feeds.interrupted import Interrupted
+from millrace.feeds.predecessors import wait_for_predecessors
 from millrace.feeds.run import run_feed
 from millrace.feeds.sink import DeliveryError
 from millrace.feeds.source_watch import SourceWatch
@@ -35,9 +39,6 @@ log = logging.getLogger(__name__)
 
 CRASHED = 1
 """Any exit code that is not in control/exit_codes.py: the host starts it again."""
-GIVES_WAY_WITHIN = timedelta(seconds=30)
-"""An earlier instance that has not written for so long is taken for dead; with a heartbeat of 5 s it ends sooner."""
-LOOK_EVERY = 0.5
 
 _BAD_CONFIGURATION = (CatalogError, SettingsError, TopicError, RecordedError)
 _PASSING = (KafkaUnavailable, DeliveryError, FetchFailed, Interrupted, StoreUnavailable)
@@ -51,22 +52,26 @@ class SupervisedRun:
         self._store: ObjectStore = open_store(settings)
         self._stop = Stop()
         self._watch = SourceWatch()
+        self._host = OwnHost()
         self._state: DriverState = "starting"
         self._error: str | None = None
         self._exit_code: int | None = None
         self._fenced_by = 0
         self._started_at = datetime.now(UTC)
         self._epoch = 0
+        self._silent_after = silent_after(spec.heartbeat)
+        self._lease = Lease(self._silent_after)
 
     def run(self) -> int:
         """Run until it ends or is told to; return the exit code (see control/exit_codes.py)."""
         name = self._spec.name
-        before = observe_newest(self._store, name)
+        began = self._lease.now()
         try:
             self._epoch = claim_epoch(self._store, name, spec_revision=self._revision)
         except StoreUnavailable as error:
             log.error("%s: not started, the object store does not answer: %s", name, error)
             return CRASHED
+        self._lease.renew(began)
         log.info("%s: feed epoch %d", name, self._epoch)
         heartbeat = Heartbeat(
             self._store,
@@ -76,11 +81,11 @@ class SupervisedRun:
             status=self._status,
             on_stop=self._ask_to_stop,
             on_fenced=self._fence,
+            lease=self._lease,
         )
         heartbeat.start()
         with self._stop.on_signals():
-            if before is not None and not before.status.ended:
-                self._let_it_end(before.status.driver_epoch)
+            wait_for_predecessors(self._store, name, self._epoch, self._silent_after, self._stop)
             state, code, words = self._run_guarded(heartbeat)
         self._state, self._exit_code, self._error = state, code, words
         heartbeat.end()
@@ -102,43 +107,29 @@ class SupervisedRun:
                     catalog,
                     stop=self._stop,
                     watch=self._watch,
+                    lease=self._lease,
                     on_running=running,
                 )
         except _BAD_CONFIGURATION as error:
             return "failed", exit_codes.BAD_CONFIGURATION, str(error)
         except _PASSING as error:
-            if not (self._stop.is_set and isinstance(error, Interrupted)):
+            if not (self._fenced_by or (self._stop.is_set and isinstance(error, Interrupted))):
                 return "failed", CRASHED, str(error)
             log.info("%s", error)
         except Exception as error:
             log.exception("%s: the feed failed", self._spec.name)
+            if self._fenced_by:
+                return self._fenced()
             return "failed", CRASHED, f"{type(error).__name__}: {str(error)[:2000]}"
         if self._fenced_by:
-            return "fenced", exit_codes.FENCED, f"feed epoch {self._fenced_by} has taken over"
+            return self._fenced()
         if self._stop.is_set:
             return "stopped", exit_codes.STOPPED, None
         return "finished", exit_codes.FINISHED, None
 
-    def _let_it_end(self, epoch: int) -> None:
-        """An earlier instance sees this one's epoch at its next heartbeat, delivers what it has and ends. Most feeds go
-        on after the newest message in Kafka: two that send at once would send the same numbers twice."""
-        told = False
-        while not self._stop.is_set:
-            try:
-                earlier = observe_status(self._store, self._spec.name, epoch)
-            except StoreUnavailable as error:
-                log.warning(
-                    "%s: whether epoch %d still sends is not known: %s", self._spec.name, epoch, error
-                )
-                return
-            if earlier is None or earlier.status.ended or earlier.age > GIVES_WAY_WITHIN:
-                return
-            if not _may_be_alive(earlier.status):
-                return
-            if not told:
-                told = True
-                log.info("%s: waits until feed epoch %d has ended", self._spec.name, epoch)
-            self._stop.wait(LOOK_EVERY)
+    def _fenced(self) -> tuple[DriverState, int, str | None]:
+        """Whatever else went wrong: one that crashed would be started again, and fence its successor."""
+        return "fenced", exit_codes.FENCED, f"feed epoch {self._fenced_by} has taken over"
 
     def _status(self) -> DriverStatus:
         seen = self._watch.seen()
@@ -149,6 +140,7 @@ class SupervisedRun:
             host=socket.gethostname(),
             pid=os.getpid(),
             state=self._state,
+            host_gone_at=self._host.gone_at(),
             started_at=self._started_at,
             heartbeat_at=datetime.now(UTC),
             last_progress_at=seen.last_stored_at,
@@ -158,7 +150,7 @@ class SupervisedRun:
             lag=seen.waiting,
             error=self._error,
             exit_code=self._exit_code,
-            feed=seen.report,
+            feed=seen.report.model_copy(update={"lease_seconds": self._lease.seconds}),
         )
 
     def _ask_to_stop(self, why: str) -> None:
@@ -195,19 +187,6 @@ def runnable(spec: SupervisedFeed, settings: Settings, catalog: Catalog) -> Feed
             "something else by now: `millrace stream redeploy` takes that"
         )
     return plain.model_copy(update={"options": here.options})
-
-
-def _may_be_alive(status: DriverStatus) -> bool:
-    """Whether the process of a status may still run: on another host, or here under its process id."""
-    if status.host != socket.gethostname():
-        return True
-    try:
-        os.kill(status.pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return status.pid != os.getpid()
 
 
 def run_supervised(spec: SupervisedFeed, settings: Settings, revision: int) -> int:

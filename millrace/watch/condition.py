@@ -33,7 +33,9 @@ def condition_of(
     live: LiveView | None, age: timedelta, stream: StreamView, command: str, feed: str
 ) -> Condition:
     """`age` of the view by the store's clock; `command`: how `millrace` is called here, `feed`: what would feed it."""
-    health = assess(stream.desired or _BY_HAND, stream.status, stream.now, stream.thresholds)
+    health = assess(
+        stream.desired or _BY_HAND, stream.status, stream.now, stream.thresholds, stream.preflight
+    )
     usable = live is not None and live.content.get("as_of") is not None
     if stream.status is None:
         words = (
@@ -43,6 +45,8 @@ def condition_of(
         return Condition("down", words, usable)
     if health.state == "starting":
         return Condition("waiting", f"{stream.stream} is starting", usable)
+    if health.state == "trying":
+        return Condition("waiting", f"{stream.stream} is redeployed: {health.reason}", usable)
     if health.state not in MOVING:
         words = (
             f"{stream.stream} is {health.state}: {health.reason}. Look at `{command} status` and "

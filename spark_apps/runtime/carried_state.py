@@ -149,11 +149,16 @@ def newest_manifest(store: ObjectStore, stream: str) -> Manifest | None:
     return read_manifest(store, max(keys)) if keys else None
 
 
+def pack_hash(body: bytes) -> str:
+    """What a manifest knows one bucket's state by: SHA-256, in hexadecimal."""
+    return hashlib.sha256(body).hexdigest()
+
+
 def put_pack(
     store: ObjectStore, stream: str, generation: int, batch: int, bucket: int, body: bytes
 ) -> PackRef:
     """Write one bucket's state. The name holds the content's hash: a retry writes the same object."""
-    digest = hashlib.sha256(body).hexdigest()
+    digest = pack_hash(body)
     key = f"{state_prefix(stream)}g{generation:05d}/pack-{batch:010d}-{bucket:05d}-{digest[:16]}"
     store.put(key, body)
     return PackRef(key=key, sha256=digest, size=len(body))
@@ -162,6 +167,6 @@ def put_pack(
 def get_pack(store: ObjectStore, ref: PackRef) -> bytes:
     """Read one bucket's state. Raises ManifestError when its content is not what the manifest says."""
     body = store.get(ref.key).body
-    if hashlib.sha256(body).hexdigest() != ref.sha256:
+    if pack_hash(body) != ref.sha256:
         raise ManifestError(f"{ref.key} is not the state that its manifest names (its hash differs)")
     return body

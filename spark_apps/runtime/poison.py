@@ -126,9 +126,8 @@ class Attempts:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.write_text(json.dumps(asdict(mark)), encoding="utf-8")
-        except (
-            OSError
-        ) as error:  # without it a poisoned batch is a crash loop; it must not be one because of it
+        except OSError as error:
+            # Without a mark a poisoned batch would end every life; a life must not end for want of a mark.
             log.warning("the mark of the batch at hand cannot be written: %s", error)
 
     def _read(self) -> Mark | None:

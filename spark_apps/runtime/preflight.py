@@ -27,7 +27,14 @@ from millrace.publish.version import Version
 from millrace.settings import Settings, SettingsError
 from millrace.store import NotFound, ObjectStore, StoreUnavailable, open_store
 from spark_apps.runtime.app import checked_fold, fold_of_app, read_spec
-from spark_apps.runtime.carried_state import CarriedState, Manifest, ManifestError, get_pack, newest_manifest
+from spark_apps.runtime.carried_state import (
+    CarriedState,
+    Manifest,
+    ManifestError,
+    get_pack,
+    newest_manifest,
+    pack_hash,
+)
 from spark_apps.runtime.checkpoint import MARKER
 from spark_apps.runtime.errors import BadConfiguration
 from spark_apps.runtime.kafka_source import TopicOffsets, check_still_held
@@ -179,7 +186,7 @@ def _folded(
                 raise Incompatible(
                     f"its facts do not fit the columns of {dataset.name} in catalog/datasets.yaml: {_words(error)}"
                 ) from None
-        same = same and _digest(body) == last.packs[bucket].sha256
+        same = same and pack_hash(body) == last.packs[bucket].sha256
     return same
 
 
@@ -192,12 +199,6 @@ def _spans(ground: Ground) -> dict[str, tuple[int, int]]:
 
 def _put_aside(manifest: Manifest | None) -> int:
     return manifest.totals.get(f"rejected.{REASON}", 0) if manifest is not None else 0
-
-
-def _digest(body: bytes) -> str:
-    import hashlib
-
-    return hashlib.sha256(body).hexdigest()
 
 
 def _words(error: Exception) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from millrace.catalog import StreamSpec
 from millrace.control.heartbeat import Heartbeat
+from millrace.control.own_host import OwnHost
 from millrace.control.status import DriverState, DriverStatus
 from millrace.control.waiting import Waiting
 from millrace.store import ObjectStore
@@ -46,6 +47,7 @@ class Reporter:
         self._source: StreamSource | None = None
         self._end_offsets: dict[str, int] = {}
         self._waiting = Waiting()
+        self._host = OwnHost()
         self._state: DriverState = "starting"
         self._fixed: dict[str, Any] = {
             "stream": spec.name,
@@ -127,6 +129,7 @@ class Reporter:
             **self._progress.snapshot(),
             **self._last_words,
             state=self._state,
+            host_gone_at=self._host.gone_at(),
             heartbeat_at=datetime.now(UTC),
             offsets={self._spec.topic: dict(self._progress.next_offsets)},
             end_offsets={self._spec.topic: self._end_offsets},

@@ -1,4 +1,4 @@
-"""The life of a driver: claim an epoch, open the checkpoint, run the query, commit batch by batch, end.
+"""The life of a driver: claim an epoch, open the checkpoint, run the query, let it commit batch by batch, end.
 
 Python is the top process and the JVM its child, so that signals and exit codes are ours: a SIGTERM, a
 desired state of *stopped* or a newer driver ends the query between two micro-batches, and a JVM that is
@@ -12,7 +12,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from py4j.protocol import Py4JError, Py4JJavaError
@@ -22,17 +21,13 @@ from millrace.control.code_version import code_version
 from millrace.control.epochs import claim_epoch, newest_epoch
 from millrace.control.kept_code import keep_code
 from millrace.control.status import DriverState
-from millrace.publish.landing import SealConflict, write_seals
-from millrace.publish.version import Version
+from millrace.publish.landing import SealConflict
 from millrace.settings import Settings
 from millrace.store import StoreUnavailable, open_store
-from spark_apps.runtime.batch_commit import next_commit
+from spark_apps.runtime.batch_committer import BatchCommitter
 from spark_apps.runtime.carried_state import CarriedState, Manifest, StateConflict
-from spark_apps.runtime.cause import cause_of, is_jvm_gone, last_line
-from spark_apps.runtime.checkpoint import Checkpoint, check_readable, open_checkpoint
-from spark_apps.runtime.clock import HOUR, as_datetime
+from spark_apps.runtime.checkpoint import check_readable, open_checkpoint
 from spark_apps.runtime.errors import (
-    BadConfiguration,
     CheckpointShared,
     DriverError,
     Fenced,
@@ -42,10 +37,8 @@ from spark_apps.runtime.errors import (
     StopRequested,
 )
 from spark_apps.runtime.keyed_fold import KeyedFold
-from spark_apps.runtime.micro_batch import BatchTask, run_micro_batch
 from spark_apps.runtime.outputs import Outputs
 from spark_apps.runtime.place import OwnProcess, Place
-from spark_apps.runtime.planned import planned_spans
 from spark_apps.runtime.poison import Attempts
 from spark_apps.runtime.progress import Progress
 from spark_apps.runtime.reporter import Reporter
@@ -63,9 +56,6 @@ KEEP_AFTER = 30.0
 """Seconds after which a driver that had nothing to do has shown that it runs."""
 CRASHED = 1
 """Any exit code that is not in control/exit_codes.py: the host starts the driver again."""
-STORE_PATIENCE = 5
-"""Attempts at one micro-batch while the store does not answer, 1 + 2 + 4 + 8 s apart: a restart of the
-store must not cost a restart of the driver."""
 
 SHARED_CHECKPOINT = ("CONCURRENT_STREAM_LOG_UPDATE", "Multiple streaming queries are concurrently using")
 """What Spark says when a log of the checkpoint, which only one may write to, was written to by another."""
@@ -193,12 +183,26 @@ class StreamDriver:
             self._close(spark)
             return
         reporter.show_ui(spark.sparkContext.uiWebUrl)
+        committer = BatchCommitter(
+            self._spec,
+            self._dataset,
+            self._store,
+            self._fold,
+            source,
+            checkpoint,
+            state,
+            outputs,
+            self._attempts,
+            self._progress,
+            self._stopping,
+            self._place,
+        )
         records = source.read(spark, checkpoint.starting_offsets)
         query = (
             records.writeStream.queryName(self._spec.name)
             .option("checkpointLocation", f"file://{checkpoint.spark_directory}")
             .trigger(processingTime=f"{int(self._spec.trigger.total_seconds() * 1000)} milliseconds")
-            .foreachBatch(self._committer(source, checkpoint, state, reporter, outputs))
+            .foreachBatch(self._committing(committer, reporter))
             .start()
         )
         log.info("%s: running, generation %d", self._spec.name, checkpoint.generation)
@@ -291,27 +295,13 @@ class StreamDriver:
         if self._failure is not None and not isinstance(self._failure, StopRequested):
             raise self._failure
 
-    def _committer(
-        self,
-        source: StreamSource,
-        checkpoint: Checkpoint,
-        state: CarriedState,
-        reporter: Reporter,
-        outputs: Outputs,
-    ) -> Callable[[DataFrame, int], None]:
+    def _committing(self, committer: BatchCommitter, reporter: Reporter) -> Callable[[DataFrame, int], None]:
         def commit_batch(records: DataFrame, batch: int) -> None:
             if self._stopping.is_set():
                 self._failure = StopRequested()
                 raise self._failure
             try:
-                self._attempt(
-                    checkpoint,
-                    state,
-                    batch,
-                    lambda look: self._patiently(
-                        lambda: self._commit_batch(source, records, batch, checkpoint, state, outputs, look)
-                    ),
-                )
+                committer.commit(records, batch)
                 if self._progress.snapshot()["batches"] == 1:
                     reporter.nudge()
             except (StateConflict, SealConflict) as error:
@@ -323,106 +313,6 @@ class StreamDriver:
                 raise
 
         return commit_batch
-
-    def _attempt(
-        self, checkpoint: Checkpoint, state: CarriedState, batch: int, commit: Callable[[bool], None]
-    ) -> None:
-        """Commit a batch, and keep account of what becomes of it: see poison.py."""
-        before = checkpoint.base if batch == 0 else state.manifest(batch - 1)
-        reached = before.offsets if before is not None else checkpoint.starting_offsets or {}
-        spans = planned_spans(checkpoint.spark_directory, self._spec.topic, batch, reached)
-        verdict = self._attempts.begin(checkpoint.generation, batch, spans)
-        while True:
-            if verdict == "look":
-                log.warning(
-                    "%s: micro-batch %d ends its driver each time: trying its records apart, to put aside those that "
-                    "fail",
-                    self._spec.name,
-                    batch,
-                )
-            try:
-                commit(verdict == "look")
-                return self._attempts.committed()
-            except (StateConflict, SealConflict, DriverError, StoreUnavailable, SinkUnavailable):
-                self._attempts.excuse()  # none says that the batch is bad
-                raise
-            except Exception as error:
-                cause = "environment" if self._stopping.is_set() else cause_of(error)
-                gone = is_jvm_gone(error)
-                words = last_line(error, self._place.jvm_exit() if gone else None)
-                again = self._attempts.failed(cause, words, can_go_on=not gone)
-                if again is None:
-                    raise
-                verdict = again
-
-    def _commit_batch(
-        self,
-        source: StreamSource,
-        records: DataFrame,
-        batch: int,
-        checkpoint: Checkpoint,
-        state: CarriedState,
-        outputs: Outputs,
-        look: bool = False,
-    ) -> None:
-        started = time.monotonic()
-        committed = state.manifest(batch)
-        if committed is not None:  # before a crash: its facts, seals and state are all written
-            self._progress.resumed(committed.offsets)
-            return
-        before = checkpoint.base if batch == 0 else state.manifest(batch - 1)
-        if before is None and batch > 0:
-            raise BadConfiguration(
-                f"batch {batch} has nothing to go on from: the store has no state of batch {batch - 1}. If it was "
-                f"removed, `millrace stream reset {self._spec.name}` counts the open hours anew"
-            )
-        task = BatchTask(
-            fold=self._fold,
-            stream=self._spec.name,
-            topic=self._spec.topic,
-            dataset=self._dataset,
-            generation=checkpoint.generation,
-            batch=batch,
-            buckets=self._spec.buckets,
-            packs=before.packs if before else {},
-            first_complete_hour=checkpoint.first_complete_hour,
-            first_offset=_first_number(self._spec, before),
-            order=source.order,
-            look=look,
-        )
-        summaries = run_micro_batch(source.batch(records), task)
-        commit = next_commit(self._spec, checkpoint.generation, batch, before, summaries)
-        outputs.send(summaries, generation=checkpoint.generation, batch=batch)
-        if self._dataset is not None:
-            write_seals(
-                self._store,
-                self._dataset,
-                self._spec.name,
-                [_hour(hour) for hour in commit.sealing.hours],
-                Version(0, checkpoint.generation, batch),
-            )
-        state.commit(commit.manifest)
-        outputs.show(summaries, batch=batch)
-        self._progress.batch_done(commit, summaries, time.monotonic() - started)
-        for summary in summaries:
-            log.debug(
-                "batch %d bucket %d: %d records, %s", batch, summary.bucket, summary.records, summary.seconds
-            )
-        log.debug(
-            "batch %d: %.3f s, %d hours sealed", batch, time.monotonic() - started, len(commit.sealing.hours)
-        )
-
-    def _patiently(self, attempt: Callable[[], None]) -> None:
-        """Try again while only the store is away; everything a batch writes may be written twice."""
-        for number in range(STORE_PATIENCE):
-            try:
-                return attempt()
-            except (StoreUnavailable, SinkUnavailable) as error:
-                if number == STORE_PATIENCE - 1 or self._stopping.is_set():
-                    raise
-                log.warning("%s: store or sink does not answer, trying again: %s", self._spec.name, error)
-                self._stopping.wait(2**number)
-        return None
 
     def ask_to_stop(self, why: str) -> None:
         """End after the micro-batch at hand; from any thread."""
@@ -439,14 +329,3 @@ class StreamDriver:
             self._place.leave(spark)
         except Exception as error:
             log.warning("%s: Spark did not close cleanly: %s", self._spec.name, error)
-
-
-def _first_number(spec: StreamSpec, before: Manifest | None) -> int | None:
-    """The number of a batch's first record, for a source that has no offsets of its own."""
-    if spec.source.kind == "kafka":
-        return None
-    return before.offsets.get("0", 0) if before is not None else 0
-
-
-def _hour(number: int) -> datetime:
-    return as_datetime(number * HOUR)

@@ -17,9 +17,10 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 from tests.chaos.faults import Fault, Scene, load_all
@@ -34,10 +35,13 @@ FAILURES = 5
 """So many faults that were not as they should be end a run."""
 
 
-def draw(faults: Mapping[str, Fault], dice: random.Random, scope: str, count: int) -> list[Fault]:
-    """So many faults of a scope, by their weights."""
+def draw(faults: Mapping[str, Fault], dice: random.Random, scope: str) -> Iterator[Fault]:
+    """Faults of a scope without end: each kind once, in any order, so that a rare one is not left out of a run
+    that has time for it; then by their weights. Nothing when the scope has none."""
     known = [one for one in faults.values() if one.scope == scope]
-    return dice.choices(known, [one.weight for one in known], k=count) if known else []
+    yield from dice.sample(known, len(known))
+    while known:
+        yield from dice.choices(known, [one.weight for one in known])
 
 
 class Run:
@@ -54,25 +58,27 @@ class Run:
         """As `until`, with a real Airflow as supervision, and its faults."""
         self.stage.supervise_with_airflow()
         dice = random.Random(self.seed + 1)
-        while time.monotonic() < ends:
-            for fault in draw(self._faults, dice, "airflow", 1):
-                own = random.Random(dice.random())
-                everybody = fault.name.startswith("stream host")
-                lanes = self.stage.lanes if everybody else [own.choice(self.stage.lanes)]
-                self.try_it(fault, lanes, own)
+        for fault in draw(self._faults, dice, "airflow"):
+            if time.monotonic() > ends:
+                return
+            own = random.Random(dice.random())
+            everybody = fault.name.startswith("stream host")
+            lanes = self.stage.lanes if everybody else [own.choice(self.stage.lanes)]
+            self.try_it(fault, lanes, own)
 
     def until(self, ends: float) -> None:
         """Draw faults until a moment (`time.monotonic`). Raises NotAsItShouldBe at the first difference."""
         dice = random.Random(self.seed)
+        of_streams, of_all = (draw(self._faults, dice, scope) for scope in ("stream", "all"))
         while time.monotonic() < ends:
             with ThreadPoolExecutor(len(self.stage.lanes)) as pool:
                 hands = [
-                    (lane, draw(self._faults, dice, "stream", SIDE_BY_SIDE), random.Random(dice.random()))
+                    (lane, list(islice(of_streams, SIDE_BY_SIDE)), random.Random(dice.random()))
                     for lane in self.stage.lanes
                 ]
                 for done in [pool.submit(self._one_by_one, *hand, ends) for hand in hands]:
                     done.result()
-            for fault in draw(self._faults, dice, "all", 1):
+            for fault in islice(of_all, 1):
                 if time.monotonic() < ends:
                     self.try_it(fault, self.stage.lanes, random.Random(dice.random()))
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from random import Random
 
 import pytest
@@ -58,10 +60,14 @@ def test_after_every_fault_the_numbers_are_the_oracles(stage: Stage) -> None:
         assert {commit.manifest.generation for commit in stage.journal.commits(lane.name)} == {1}
 
 
-def test_every_fault_can_be_drawn_and_says_what_it_is() -> None:
+def test_every_fault_is_drawn_before_any_is_drawn_again_and_says_what_it_is() -> None:
     faults = load_all()
-    drawn = {
-        fault.name for scope in ("stream", "all", "airflow") for fault in draw(faults, Random(1), scope, 3000)
-    }
-    assert drawn == set(faults)
+    for scope in ("stream", "all", "airflow"):
+        known = [one for one in faults.values() if one.scope == scope]
+        drawn = list(islice(draw(faults, Random(1), scope), len(known) + 2000))
+        assert {one.name for one in drawn[: len(known)]} == {one.name for one in known}
+        counted = Counter(one.name for one in drawn[len(known) :])
+        rare, often = min(known, key=lambda one: one.weight), max(known, key=lambda one: one.weight)
+        assert 0 < counted[rare.name] < counted[often.name] or rare.weight == often.weight
+    assert {one.scope for one in faults.values()} == {"stream", "all", "airflow"}
     assert all(len(one.description) > 20 and one.weight > 0 for one in faults.values())

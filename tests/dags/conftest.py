@@ -11,17 +11,21 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from millrace.control.watch import ControlWatch
 from millrace.settings import PROJECT_ROOT
 from millrace.store import MemoryStore
+from tests.dags.supervised_world import STREAM, Shift, World
 from tests.unit.quality.builders import begin
 
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
+    from airflow.sdk import DAG
 
 DAGS = PROJECT_ROOT / "dags"
 PLUGINS = PROJECT_ROOT / "plugins"
@@ -77,3 +81,27 @@ def store(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
     begin(made)
     monkeypatch.setattr(access, "store_of", lambda settings: made)
     return made
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    """What the DAGs' tasks and triggers supervise."""
+    from millrace_airflow import access, shared_watch
+
+    made = World()
+    monkeypatch.setattr(access, "store_of", lambda settings: made.store)
+    monkeypatch.setattr(access, "launcher_of", lambda settings: made)
+    monkeypatch.setattr(shared_watch, "ROUND", 0.02)
+    watch = partial(ControlWatch, made.store, monotonic=lambda: made.store.now.timestamp())
+    monkeypatch.setattr(shared_watch, "_watch_of_settings", watch)
+    return made
+
+
+@pytest.fixture
+def dag(dagbag: DagBag) -> DAG:
+    return dagbag.dags[f"stream__{STREAM}"]
+
+
+@pytest.fixture
+def shift(dag: DAG, world: World) -> Shift:
+    return Shift(dag)

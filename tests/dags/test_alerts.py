@@ -3,59 +3,26 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from millrace.control.history import load_history
 from millrace.supervision import AlertRules
-from tests.dags.test_supervision import SPEC, STREAM, Shift, World, dag, running_shift, world
-
-__all__ = ["dag", "world"]  # fixtures
+from tests.dags.supervised_world import SPEC, STREAM, Shift, World, running_shift
+from tests.webhook import Receiver, receiving
 
 ALERTED = SPEC.model_copy(update={"alerts": AlertRules(connection="team_chat")})
 KEY = "s3cretkey"
 
 
-class Receiver(ThreadingHTTPServer):
-    """A webhook receiver that keeps what it got, or answers with another `status`."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.got: list[dict[str, str]] = []
-        self.status = 200
-
-    @property
-    def titles(self) -> list[str]:
-        return [message["title"] for message in self.got]
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.server.status == 200:
-            self.server.got.append(body)
-        self.send_response(self.server.status)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
 def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
-    with Receiver() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"json://127.0.0.1:{server.server_port}/{KEY}"
-        connection = {"conn_type": "apprise", "extra": {"config": [{"path": url, "tag": "alerts"}]}}
+    with receiving(KEY) as server:
+        connection = {"conn_type": "apprise", "extra": server.connection}
         monkeypatch.setenv("AIRFLOW_CONN_TEAM_CHAT", json.dumps(connection))
         yield server
-        server.shutdown()
 
 
 def wake(shift: Shift) -> Shift:

@@ -17,14 +17,14 @@ from millrace.control.status import DriverStatus, write_status
 from millrace.control.supervised import supervised
 from millrace.settings import PROJECT_ROOT
 from tests.dags.conftest import DAGS
-from tests.dags.test_supervision import START, Shift, World, world  # noqa: F401 (a fixture)
+from tests.dags.supervised_world import START, Shift, World
 
 NAME = "feed-city"
 KNOWN = supervised(load_catalog(PROJECT_ROOT / "catalog"))
 FEED = KNOWN[NAME]
 
 
-def report(world: World, state: str = "running", epoch: int = 1, **feed: Any) -> None:  # noqa: F811
+def report(world: World, state: str = "running", epoch: int = 1, **feed: Any) -> None:
     """What the feed says of itself; `feed` in seconds ago."""
     moments = {key: value and world.store.now - timedelta(seconds=value) for key, value in feed.items()}
     fields = {
@@ -44,7 +44,7 @@ def report(world: World, state: str = "running", epoch: int = 1, **feed: Any) ->
 
 
 @pytest.fixture
-def shift(dagbag, world):  # noqa: F811
+def shift(dagbag, world):
     return Shift(dagbag.dags["feed__city"], spec=FEED)
 
 
@@ -56,7 +56,7 @@ def test_every_feed_of_the_catalog_has_a_dag_that_waits_for_the_stack_to_let_it_
         assert dagbag.dags[name].schedule == "@continuous", name
 
 
-def test_a_feed_is_deployed_watched_and_started_again_as_a_stream_is(shift, world):  # noqa: F811
+def test_a_feed_is_deployed_watched_and_started_again_as_a_stream_is(shift, world):
     shift.begin()
     assert world.orders == ["start"]
     assert read_desired(world.store, NAME).config == FEED.model_dump(mode="json")
@@ -77,7 +77,7 @@ def test_a_feed_is_deployed_watched_and_started_again_as_a_stream_is(shift, worl
     assert world.orders == ["start", "start"]
 
 
-def test_a_feed_that_has_finished_makes_a_green_shift(shift, world):  # noqa: F811
+def test_a_feed_that_has_finished_makes_a_green_shift(shift, world):
     shift.begin()
     world.later(25)
     report(world, last_sent_at=3)
@@ -107,7 +107,7 @@ def order(action: str, stream: str = NAME) -> dict[str, str]:
     return carry_out_order({"params": form, "dag_run": Run(), "ti": Run()})
 
 
-def test_the_form_lists_feeds_and_orders_them(dagbag, world):  # noqa: F811
+def test_the_form_lists_feeds_and_orders_them(dagbag, world):
     from airflow.sdk.exceptions import AirflowFailException
 
     assert set(dagbag.dags["stream_control"].params.get_param("stream").schema["enum"]) == set(KNOWN)

@@ -11,9 +11,7 @@ import pytest
 from millrace import settings
 from millrace.control.history import Circuit, load_history, write_history
 from millrace.control.streamhost import log_file
-from tests.dags.test_supervision import STREAM, Shift, dag, fired, running_shift, short, world
-
-__all__ = ["dag", "world"]  # fixtures
+from tests.dags.supervised_world import SPEC, STREAM, Shift, fired, running_shift, short
 
 
 @pytest.fixture
@@ -100,8 +98,6 @@ def test_a_clock_that_was_set_back_does_not_make_the_quiet_last_a_day(dag, world
 
 
 def test_rules_of_the_catalog_reach_the_trigger(dag, world):
-    from tests.dags.test_supervision import SPEC
-
     rules = SPEC.health.model_copy(update={"stalled_after": timedelta(seconds=10)})
     shift = running_shift(Shift(dag, SPEC.model_copy(update={"health": rules})), world)
     world.later(60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,15 +14,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import yaml
 
+from millrace.control.supervised import dag_of
 from millrace.local.airflow_api import AirflowApi
 from millrace.local.credentials import ensure_secrets
+from millrace.local.environment import stack_environment
 from millrace.local.home import stack_settings
 from millrace.local.jars import jar_root
+from millrace.local.java import find_java
 from millrace.local.ports import free_ports
 from millrace.local.supervisor import Supervisor
-from millrace.settings import DEFAULT_PORTS, Settings
+from millrace.settings import DEFAULT_PORTS, PROJECT_ROOT, Settings
 from millrace.store import S3Store, open_store
+from tests.conftest import wait_until
+from tests.webhook import Receiver, receiving
+
+DOOMED = "doomed"
+"""A stream that nobody starts but the tests: it fails at each start, as long as its directory is not there."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,15 @@ class Platform:
     @property
     def api(self) -> AirflowApi:
         return AirflowApi.of(self.settings, ensure_secrets(self.home))
+
+    @property
+    def inbox(self) -> Path:
+        """The directory that the doomed stream reads."""
+        return self.home / "inbox"
+
+    def component(self) -> dict[str, str]:
+        """The environment of a component of its Airflow."""
+        return stack_environment(self.settings, ensure_secrets(self.home), find_java(), self.environment)
 
     @property
     def supervisor(self) -> Supervisor:
@@ -91,7 +110,7 @@ def platform(jars: None) -> Iterator[Platform]:
     """Everything, up, with the simulated city's past day published. Taken down completely after the last test here:
     all that follow would run beside it."""
     home = Path(tempfile.mkdtemp(prefix="mr-"))  # short: a unix socket must fit below it
-    environment = fresh_environment(home)
+    environment = fresh_environment(home) | {"MILLRACE_CATALOG": str(catalog_with_doom(home))}
     begun = time.monotonic()
     try:
         answer = run_millrace(environment, "up")
@@ -105,6 +124,51 @@ def platform(jars: None) -> Iterator[Platform]:
         assert answer.returncode == 0, answer.stdout
         assert left == []
         shutil.rmtree(home)
+
+
+def catalog_with_doom(home: Path) -> Path:
+    """The project's catalog, and a stream that is soon given up and whose people are told."""
+    catalog = home / "catalog"
+    shutil.copytree(PROJECT_ROOT / "catalog", catalog)
+    doomed = {
+        "app": "word_count",
+        "source": f"files://{home / 'inbox'}",
+        "sinks": ["console"],
+        "autostart": False,
+        "health": {"down_after": "10s"},
+        "restarts": {"failures": 2},
+        "alerts": {"connection": "team_chat"},
+    }
+    with (catalog / "streams.yaml").open("a") as file:
+        file.write(yaml.safe_dump({DOOMED: doomed}))
+    return catalog
+
+
+@pytest.fixture(scope="package")
+def people(platform: Platform) -> Iterator[Receiver]:
+    """Whom Airflow tells, by a connection in its database, made as docs/supervision.md says."""
+    with receiving("s3cret-of-a-webhook") as receiver:
+        add = ["airflow", "connections", "add", "team_chat", "--conn-type", "apprise"]
+        add += ["--conn-extra", json.dumps(receiver.connection)]
+        done = subprocess.run(
+            add, env=platform.component(), capture_output=True, text=True, timeout=180, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        yield receiver
+
+
+@pytest.fixture(scope="package")
+def outage(platform: Platform, people: Receiver) -> list[str]:
+    """Let the doomed stream fail until nothing more is to be told, then mend it; what people were told until then.
+    That it has recovered they are told two minutes later: other tests come in between."""
+    platform.api.pause(dag_of(DOOMED), paused=False)
+    wait_until(lambda: len(people.got) >= 2, 300, "two messages about the doomed stream", every=0.5)
+    told = list(people.titles)
+    platform.inbox.mkdir()
+    (platform.inbox / "lines").write_text("it was not doomed after all\n")
+    ordered = platform.millrace("stream", "start", DOOMED, "--why", "its directory is there")
+    assert ordered.returncode == 0, ordered.stdout
+    return told
 
 
 def last_words(home: Path) -> str:

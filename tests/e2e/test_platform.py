@@ -17,9 +17,6 @@ from millrace.catalog import load_catalog
 from millrace.control.launcher import StreamHost
 from millrace.control.status import DriverStatus, newest_status
 from millrace.doctor.finding import Finding
-from millrace.local.credentials import ensure_secrets
-from millrace.local.environment import stack_environment
-from millrace.local.java import find_java
 from millrace.settings import PROJECT_ROOT
 from tests.conftest import wait_until
 from tests.e2e.conftest import Platform
@@ -161,10 +158,9 @@ def test_the_doctor_finds_nothing_wrong_and_finds_what_is_made_wrong(platform: P
 
 
 def test_settings_with_which_all_is_healthy_and_no_task_works_are_found(platform: Platform) -> None:
-    component = stack_environment(platform.settings, ensure_secrets(platform.home), find_java())
     done = subprocess.run(
         [sys.executable, "-m", "millrace.doctor.airflow_config"],
-        env=component | {"AIRFLOW__API_AUTH__JWT_ISSUER": "another"},
+        env=platform.component() | {"AIRFLOW__API_AUTH__JWT_ISSUER": "another"},
         capture_output=True,
         text=True,
         timeout=90,

@@ -37,6 +37,7 @@ from millrace.local import feeds as stack_feeds
 from millrace.settings import PROJECT_ROOT, Settings
 from millrace.store import S3Store, open_store
 from tests.conftest import running, wait_until
+from tests.environment import environment_of
 from tests.integration.feed_bench import FeedBench
 from tests.integration.feed_server import Answer, FeedServer
 from tests.integration.test_feeds_http import add_system, status
@@ -114,18 +115,7 @@ def stage(kafka: str, s3_settings: Settings, tmp_path_factory: pytest.TempPathFa
             kafka=kafka,
             catalog_dir=_catalog(directory, add_system(server, "town", lambda _: status(T, 1))),
         )
-        environment = {
-            "PYTHONPATH": str(PROJECT_ROOT),
-            "MILLRACE_HOME": str(home),
-            "MILLRACE_CATALOG": str(settings.catalog_dir),
-            "MILLRACE_KAFKA": kafka,
-            "MILLRACE_S3_ENDPOINT": settings.s3_endpoint or "",
-            "MILLRACE_BUCKET": settings.bucket,
-            "MILLRACE_PREFIX": settings.prefix,
-            "AWS_ACCESS_KEY_ID": settings.access_key or "",
-            "AWS_SECRET_ACCESS_KEY": settings.secret_key or "",
-        }
-        for name, value in environment.items():
+        for name, value in environment_of(settings).items():
             patch.setenv(name, value)
         catalog = load_catalog(settings.catalog_dir)
         known = supervised(catalog)

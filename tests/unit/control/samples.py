@@ -7,6 +7,7 @@ from typing import Any
 
 from millrace.catalog import StreamSpec
 from millrace.control.desired import DesiredState
+from millrace.control.preflight import Preflight, PreflightObservation
 from millrace.control.process import ProcessInfo, ProcessState
 from millrace.control.status import DriverStatus, StatusObservation
 
@@ -46,6 +47,14 @@ def status(state: str = "running", age: float = 2, epoch: int = 3, **changes: An
         "lag": 0,
     }
     return StatusObservation(DriverStatus.model_validate(fields | changes), ago(age), NOW)
+
+
+def preflight(
+    state: str = "trying", age: float = 2, pid: int = 5000, for_seconds: float = 200
+) -> PreflightObservation:
+    """A word of `age` seconds ago of the process that tries the version of revision 2, begun so long before it."""
+    said = Preflight(revision=2, host="host-1", pid=pid, state=state, for_seconds=for_seconds)
+    return PreflightObservation(said, ago(age))
 
 
 def process(

@@ -8,59 +8,25 @@ whoever gave the order may be killed there.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
-from millrace.commands.host import UNCOUNTED_PAUSE
-from millrace.control import exit_codes
 from millrace.control.attention import what_needs_attention
-from millrace.control.desired import DesiredState, load_desired, write_desired
-from millrace.control.epochs import claim_epoch, newest_epoch
-from millrace.control.history import load_history
-from millrace.control.lives import MOST_LIVES, MOST_LIVES_OF_A_RETRY, Lives, next_life
-from millrace.control.outdated import config_of
-from millrace.control.process import NOT_RUNNING, HostUnavailable, ProcessInfo, ProcessState
+from millrace.control.desired import load_desired, write_desired
+from millrace.control.lives import Lives
 from millrace.control.reconcile import Reconciler
-from millrace.control.status import DriverStatus, write_status
 from millrace.control.watch import ControlWatch
 from millrace.store import MemoryStore, PreconditionFailed, StoreUnavailable
 from tests.unit.control.samples import SPEC
+from tests.unit.control.small_driver import BEGIN, HEARTBEAT, STREAM, Driver, Fate
+from tests.unit.control.small_host import Host, Killed
 
-BEGIN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-STREAM = SPEC.name
-BOOT = 15
-"""Seconds from the claim of an epoch to the first micro-batch."""
-HEARTBEAT = 5
-STOP_MARGIN = 15
-STOP_WITHIN = SPEC.stop_within.total_seconds()
 WAKE = 3
 """Seconds from a trigger's event to the task's turn."""
 MAX_NESTED = 2
 
 Who = Literal["store", "host", "driver", "airflow"]
-
-
-class Killed(BaseException):
-    """Whoever gave an order was killed before it was carried out."""
-
-
-class Broken(AssertionError):
-    """Something happened that must never happen."""
-
-
-@dataclass(frozen=True)
-class Fate:
-    """What becomes of a driver `after` so many seconds of life: nothing, an exit code, or a way to hang."""
-
-    after: float = 0
-    kind: Literal["lives", "crash", "hangs", "deaf", "mute", "lingers"] = "lives"
-    """hangs: does nothing any more, and hears nothing. deaf: works, but ends at nothing but SIGKILL. mute: works, but
-    its statuses are lost. lingers: says that it ends, and its process does not."""
-    code: int = 1
-    stops_in: float = 3
-    """Seconds from being asked to stop to the end of its micro-batch."""
 
 
 class Store(MemoryStore):
@@ -94,216 +60,6 @@ class Store(MemoryStore):
     def _answer(self) -> None:
         if self.away:
             raise StoreUnavailable("away")
-
-
-class Driver:
-    """A process, from `millrace host exec` to its end."""
-
-    def __init__(self, world: World, fate: Fate) -> None:
-        self.world, self.fate = world, fate
-        world.pids += 1
-        self.pid = world.pids
-        self.born = world.t
-        self.epoch: int | None = None
-        self.code: int | None = None
-        self.orphan = False
-        self._begin_at: float | None = None
-        self._claimed = 0.0
-        self._stop_at: float | None = None
-        self.said_all = False
-        self._started = BEGIN
-        self._revision = 0
-
-    @property
-    def alive(self) -> bool:
-        return self.code is None
-
-    def is_(self, kind: str) -> bool:
-        due = self.born + self.fate.after
-        return self.fate.kind == kind and due < self.world.peace_at and self.world.t >= due
-
-    @property
-    def running(self) -> bool:
-        return (
-            self.alive
-            and not self.said_all
-            and self.epoch is not None
-            and self.world.t - self._claimed >= BOOT
-        )
-
-    def terminate(self) -> None:
-        if self._stop_at is None and not self.said_all and not self.is_("hangs") and not self.is_("deaf"):
-            self._stop_at = self.world.t + (self.fate.stops_in if self.epoch is not None else 0)
-
-    def kill(self) -> None:
-        self.code = -9 if self.code is None else self.code
-
-    def tick(self) -> None:
-        if not self.alive or self.said_all or self.is_("hangs"):
-            return None
-        if self.is_("crash") and (self._begin_at is not None or self._uncounted()):
-            return self._end("failed", self.fate.code)
-        if self._stop_at is not None and self.world.t >= self._stop_at:
-            return self._end("stopped", exit_codes.STOPPED)
-        try:
-            self._go_on()
-        except StoreUnavailable:
-            if self.epoch is None and self.world.t - self.born > 60:
-                self.code = 1
-        return None
-
-    def _uncounted(self) -> bool:
-        """Whether a crash before its life was counted is over: `millrace host exec` takes its time for it."""
-        return self.world.t - self.born >= UNCOUNTED_PAUSE
-
-    def _go_on(self) -> None:
-        store = self.world.store
-        if self.epoch is None:
-            if self._begin_at is None and self.world.t - self.born >= 1:
-                self._exec()
-            if self.alive and self._begin_at is not None and self.world.t >= self._begin_at + 2:
-                self.epoch = claim_epoch(
-                    store, STREAM, spec_revision=self._revision, host="here", pid=self.pid
-                )
-                self._claimed, self._started = self.world.t, self.world.clock("driver")
-                self._say("starting")
-        elif (self.world.t - self._claimed) % HEARTBEAT == 0:
-            self._say("stopping" if self._stop_at is not None else "running" if self.running else "starting")
-            if self.is_("deaf"):
-                return
-            wanted = load_desired(store, STREAM)
-            if wanted is not None and wanted.desired.state == "stopped":
-                self.terminate()
-            if newest_epoch(store, STREAM, known=self.epoch) > self.epoch:
-                self._end("fenced", exit_codes.FENCED)
-
-    def _exec(self) -> None:
-        """`millrace host exec`, in short."""
-        world = self.world
-        stored, last = load_desired(world.store, STREAM), load_history(world.store, STREAM).history.last_start
-        if stored is None or stored.desired.state == "stopped":
-            self.code = exit_codes.STOPPED if stored else exit_codes.BAD_CONFIGURATION
-            return
-        self._revision = stored.desired.spec_revision
-        order = f"{last.at if last else None} of revision {self._revision}"
-        most = MOST_LIVES if last is None or last.attempt == 1 else MOST_LIVES_OF_A_RETRY
-        world.lives, delay = next_life(world.lives, order, world.clock("host"), most)
-        if delay is None:
-            self.code = exit_codes.GAVE_UP
-            return
-        self._begin_at = world.t + delay
-
-    def _end(self, state: str, code: int) -> None:
-        self.said_all = self.is_("lingers")
-        self.code = None if self.said_all else code
-        if self.epoch is not None:
-            with suppress(StoreUnavailable):
-                self._say(state, code)
-
-    def _say(self, state: str, code: int | None = None) -> None:
-        if self.is_("mute") or self.world.statuses_lost:
-            return
-        now = self.world.clock("driver")
-        status = DriverStatus(
-            stream=STREAM,
-            driver_epoch=self.epoch or 1,
-            spec_revision=self._revision,
-            host="here",
-            pid=self.pid,
-            state=state,
-            started_at=self._started,
-            heartbeat_at=now,
-            last_idle_at=now if state == "running" else None,
-            lag=0,
-            still_seconds=0,
-            exit_code=code,
-        )
-        write_status(self.world.store, status)
-
-
-class Host:
-    """supervisord with one program, and the launcher for it."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.down = False
-        self.incarnation = 0
-        self.driver: Driver | None = None
-        self._stopping_since: float | None = None
-        self._ended_at: datetime | None = None
-        self._began_at: datetime | None = None
-        self._stopped = True
-
-    def tick(self) -> None:
-        if self.down or self.driver is None:
-            return
-        if self._stopping_since is not None and self.driver.alive:
-            if self.world.t - self._stopping_since > STOP_WITHIN + STOP_MARGIN:
-                self.driver.kill()
-            return
-        if not self.driver.alive and not self._stopped:
-            self._ended_at = self._ended_at or self.world.clock("host")
-            if self._stopping_since is not None:
-                self._stopped, self._stopping_since = True, None
-            elif self.driver.code not in exit_codes.NOT_RESTARTED:
-                self._spawn()
-
-    def crash(self) -> None:
-        """Killed itself: its drivers live on, and the next one knows nothing of them."""
-        self.down = True
-        if self.driver is not None:
-            self.driver.orphan = True
-        self.driver, self._stopping_since, self._stopped = None, None, True
-        self._ended_at = self._began_at = None
-
-    def _spawn(self) -> None:
-        if self.driver is not None and self.driver.alive:
-            raise Broken("a second driver was started beside one that lives")
-        self.driver = self.world.new_driver()
-        self._began_at, self._ended_at, self._stopped = self.world.clock("host"), None, False
-
-    def state(self, stream: str) -> ProcessInfo:
-        if self.down:
-            raise HostUnavailable("the host is away")
-        state, pid, since, code = ProcessState.STOPPED, None, self._ended_at, None
-        if self.driver is not None and self.driver.alive:
-            state = ProcessState.RUNNING if self._stopping_since is None else ProcessState.STOPPING
-            pid, since = self.driver.pid, self._began_at
-        elif self.driver is not None and not self._stopped:
-            state = ProcessState.EXITED if self._stopping_since is None else ProcessState.STOPPING
-            code = self.driver.code
-        return ProcessInfo(stream, state, pid, since, self.world.clock("host"), code)
-
-    def start(self, stream: str) -> None:
-        found = self.state(stream)
-        self.world.ordered("start")
-        if found.state is ProcessState.STOPPING:
-            raise Broken("start was ordered while the old driver ends, and may still be committing")
-        if found.state not in NOT_RUNNING:
-            return
-        if any(driver.alive and not driver.orphan for driver in self.world.drivers):
-            raise Broken("start was ordered while the old driver may still be committing")
-        self._spawn()
-
-    def stop(self, stream: str, within: timedelta) -> None:
-        deadline = self.world.t + within.total_seconds()
-        me = self.world.acting[-1]
-        self.state(stream)
-        if self.driver is not None and not self._stopped:
-            self._stopping_since = self._stopping_since or self.world.t
-            self.driver.terminate()
-        while self.state(stream).state not in NOT_RUNNING:
-            if self.world.t > deadline and self.driver is not None:
-                self.driver.kill()
-            self.world.step()
-            if me.killed:
-                raise Killed
-
-    def restart(self, stream: str, within: timedelta) -> None:
-        self.stop(stream, within)
-        if self.world.acting[-1].killed:
-            raise Killed
-        self.start(stream)
 
 
 @dataclass
@@ -433,21 +189,24 @@ class World:
     def births(self, since: float, until: float) -> int:
         return sum(since <= driver.born < until for driver in self.drivers)
 
-    def desire(self, state: str, *, by_hand: bool = False, killed_after: float | None = None) -> None:
+    def desire(
+        self,
+        state: str,
+        *,
+        by_hand: bool = False,
+        killed_after: float | None = None,
+        redeploy: bool = False,
+    ) -> None:
         """A person orders; `by_hand`: and has the order carried out at once, as the command does."""
         try:
             found = load_desired(self.store, STREAM)
             if found is None:
                 return
             revision = found.desired.spec_revision + 1
-            wanted = DesiredState(
-                state=state,
-                spec_revision=revision,
-                config=config_of(SPEC),
-                who="ada",
-                why="to see",
-                at=self.clock("airflow"),
-            )
+            changed = {"state": state, "spec_revision": revision, "who": "ada", "why": "to see"}
+            if redeploy:
+                changed["redeploy_revision"] = revision
+            wanted = found.desired.model_copy(update=changed | {"at": self.clock("airflow")})
             write_desired(self.store, STREAM, wanted, replacing=found.etag)
         except (StoreUnavailable, PreconditionFailed):
             return

@@ -18,6 +18,7 @@ GOOD = Health("running", "it keeps up", True)
 IDLE = Health("idle", "nothing waits", True)
 FAILED = Health("failed", "boom", False)
 STARTING = Health("starting", "for 5 s", False)
+TRYING = Health("trying", "the new version of revision 2 is tried", False)
 STALLED = Health("stalled", "nothing moves", False)
 LAGGING = Health("lagging", "more comes in", False)
 
@@ -52,6 +53,13 @@ class Watched:
 
 def test_a_stream_that_is_well_sends_nothing():
     assert Watched().stays(STARTING, 60).stays(GOOD, 3600).stays(IDLE, 3600).sent == []
+
+
+def test_a_version_that_is_tried_for_long_is_no_message_and_its_start_counts_for_itself():
+    watched = Watched().stays(GOOD, 600).stays(TRYING, 500).stays(STARTING, 60).stays(GOOD, 600)
+    assert watched.sent == []
+    watched.stays(TRYING, 500).stays(FAILED, 200)
+    assert watched.sent == [(600 + 500 + 60 + 600 + 500 + 120, "down")]
 
 
 def test_a_crash_that_is_mended_within_the_time_of_a_start_is_no_message():

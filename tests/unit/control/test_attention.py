@@ -8,7 +8,7 @@ import pytest
 from millrace.control.attention import what_needs_attention
 from millrace.control.history import History, with_health, with_start
 from millrace.control.view import StreamView
-from tests.unit.control.samples import NOW, ago, desired, status
+from tests.unit.control.samples import NOW, ago, desired, preflight, status
 
 
 def view(observed=None, wanted=None, **changes) -> StreamView:
@@ -39,6 +39,14 @@ def test_a_stream_that_must_be_started_needs_somebody_but_not_while_quiet(observ
     assert what_needs_attention(view(observed), 1, quiet=True) is None
 
 
+def test_a_driver_that_has_outlived_its_host_needs_somebody_though_it_does_its_work():
+    left = status(host_gone_at=ago(5))
+    assert "its stream host" not in str(what_needs_attention(view(status()), 1))
+    assert what_needs_attention(view(left), 1).startswith("to start: ")
+    assert "the stream host that started it is gone" in what_needs_attention(view(left), 1)
+    assert what_needs_attention(view(left), 1, quiet=True) is None
+
+
 def test_a_changed_desired_state_needs_somebody_at_once():
     changed = view(wanted=desired("stopped", spec_revision=2, why="a holiday"))
     for quiet in (False, True):
@@ -59,6 +67,15 @@ def test_a_turn_of_health_is_written_down_once_it_has_settled():
     flapping = replace(turned, history=with_health(History(), ago(5), view().health))
     assert what_needs_attention(flapping, 1) is None
     assert what_needs_attention(replace(flapping, now=NOW + timedelta(seconds=20)), 1)
+
+
+def test_a_version_that_is_tried_is_written_down_and_otherwise_needs_nobody():
+    tried = replace(view(status("stopped", age=60), desired(spec_revision=2)), preflight=preflight())
+    assert what_needs_attention(tried, 2).startswith("trying: the new version of revision 2 is tried")
+    written = replace(tried, history=with_health(tried.history, ago(30), tried.health))
+    assert what_needs_attention(written, 2) is None
+    silent = replace(written, preflight=preflight(age=31))
+    assert what_needs_attention(silent, 2).startswith("to start"), "only its host knows what became of it"
 
 
 def test_nobody_is_called_for_a_driver_that_was_just_started():

@@ -109,6 +109,20 @@ def test_a_driver_that_was_fenced_by_a_live_one_does_not_fight_back():
     assert kind(status("running", epoch=4, age=99), process(EXITED, exit_code=exit_codes.FENCED)) == "start"
 
 
+def test_a_driver_that_outlived_its_host_is_followed_by_one_under_the_host():
+    left = status(host_gone_at=ago(40))
+    action = act(Observed(left, 3))
+    assert (action.kind, "the stream host that started it is gone" in action.reason) == ("start", True)
+    assert kind(left, history=started(5)) == "wait", "the one that follows has yet to report"
+    assert kind(left, process(ProcessState.EXITED, exit_code=exit_codes.FENCED)) == "start"
+
+
+def test_a_host_that_is_gone_and_stays_away_is_looked_for_more_rarely():
+    for gone, pause in ((1, 15), (100, 50), (10_000, 120)):
+        action = act(Observed(status(age=0, host_gone_at=ago(gone)), 3, host_problem="the host is away"))
+        assert (action.kind, action.until - NOW) == ("wait", timedelta(seconds=pause))
+
+
 def test_after_a_start_the_driver_gets_time_to_report_before_anything_else():
     assert kind(status("failed", age=600), history=started(20)) == "wait"
     assert kind(status("failed", age=600), history=started(120)) == "start"

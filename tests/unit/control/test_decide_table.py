@@ -11,7 +11,7 @@ from millrace.control.decide import Observed, decide
 from millrace.control.health import HealthState, Thresholds, assess
 from millrace.control.history import History
 from millrace.control.process import ProcessState
-from tests.unit.control.samples import NOW, SPEC, ago, desired, process, status
+from tests.unit.control.samples import NOW, SPEC, ago, desired, preflight, process, status
 
 DESIRED = {
     "none": None,
@@ -31,14 +31,36 @@ HEALTH = {
     "lagging": status(lag=99_000, still_seconds=1, lag_lows=tuple(range(50_000, 100_000, 2_500))),
     "stalled": status(lag=7, still_seconds=600),
     "stopping": status("stopping"),
+    "left alone": status(lag=7, still_seconds=1, host_gone_at=ago(60)),
     "silent": status(age=300),
+    "trying": status("stopped", age=300, exit_code=0),
+    "tried": status("stopped", age=300, exit_code=0),
+    "overtime": status("stopped", age=900, exit_code=0),
+    "mute try": status("stopped", age=300, exit_code=0),
     "stopped": status("stopped", age=70, exit_code=0),
     "finished": status("finished", age=70, exit_code=exit_codes.FINISHED),
     "crashed": status("failed", age=70, exit_code=1),
     "refused": status("failed", age=70, exit_code=exit_codes.BAD_CONFIGURATION),
     "fenced": status("fenced", age=70, exit_code=exit_codes.FENCED),
 }
-STATE_OF: dict[str, HealthState] = {"nothing": "stopped", "crashed": "failed", "refused": "failed"}
+PREFLIGHT = {
+    "trying": preflight(pid=5000),
+    "tried": preflight("ended", age=20, pid=5000),
+    "overtime": preflight(pid=5000, for_seconds=661),
+    "mute try": preflight(pid=5000, age=31),
+}
+"""Said by the process that the columns call other and mute. tried: it is through with it a moment ago. overtime: it
+is at it for longer than it may be. mute try: it says nothing any more."""
+
+STATE_OF: dict[str, HealthState] = {
+    "nothing": "stopped",
+    "left alone": "running",
+    "tried": "stopped",
+    "overtime": "stopped",
+    "mute try": "stopped",
+    "crashed": "failed",
+    "refused": "failed",
+}
 """Where the word of the table is not the state itself, for a stream that should run."""
 
 PROCESS = {
@@ -73,7 +95,12 @@ run idle      L L L w R w w w w S S S w S S L
 run lagging   L L L w R w w w w S S S w S S L
 run stalled   L L L w R w w w w S S S w S S L
 run stopping  L L L w R w w w w S S S w S S L
+run left_alone S w L w R w w w w S S S w S S S
 run silent    R w R w R w w w w S S S w S S S
+run trying    w w R w w w w w w S S S w S S S
+run tried     S w R w w w w w w S S S w S S S
+run overtime  S w R w R w w w w S S S w S S S
+run mute_try  S w R w R w w w w S S S w S S S
 run stopped   S w R w R w w w w S S S w S S S
 run finished  L L L L L L L L L L L L L L L L
 run crashed   S w R w R w w w w S S S w S S S
@@ -88,12 +115,13 @@ def expected() -> dict[tuple[str, str, str], str]:
     found = {}
     for row in rows:
         wanted, health, *words = row.split()
+        health = health.replace("_", " ")
         assert len(words) == len(columns), row
         for column, word in zip(columns, words, strict=True):
             found[wanted, health, column] = WORD[word]
     # A newer revision replaces whatever lives, has what finished run again, and otherwise is as any.
     for (_, health, column), word in list(found.items()):
-        lives = health in ("starting", "running", "idle", "lagging", "stalled", "stopping")
+        lives = health in ("starting", "running", "idle", "lagging", "stalled", "left alone", "stopping")
         if column in ("unasked", "RUNNING") and lives:
             word = "restart"
         elif column == "away" and lives:
@@ -119,24 +147,26 @@ EXPECTED = expected()
 
 
 def test_the_table_has_every_pair():
-    assert len(EXPECTED) == len(DESIRED) * len(HEALTH) * len(PROCESS) == 1040
-    states = {assess(desired(), observed, NOW, Thresholds.of(SPEC)).state for observed in HEALTH.values()} | {
-        "stopped"
-    }
+    assert len(EXPECTED) == len(DESIRED) * len(HEALTH) * len(PROCESS) == 1440
+    states = {judged(name) for name in HEALTH} | {"stopped"}
     assert states == set(HealthState.__args__), "every state that there is"
     assert {one["process"].state for one in PROCESS.values() if "process" in one} == set(ProcessState)
 
 
+def judged(name: str) -> HealthState:
+    return assess(desired(), HEALTH[name], NOW, Thresholds.of(SPEC), PREFLIGHT.get(name)).state
+
+
 @pytest.mark.parametrize("name", HEALTH)
 def test_the_rows_are_what_they_are_called(name):
-    assert assess(desired(), HEALTH[name], NOW, Thresholds.of(SPEC)).state == STATE_OF.get(name, name)
+    assert judged(name) == STATE_OF.get(name, name)
 
 
 @pytest.mark.parametrize("wanted", DESIRED)
 @pytest.mark.parametrize("health", HEALTH)
 def test_every_pair_has_its_one_action(wanted, health):
     for column, seen in PROCESS.items():
-        observed = Observed(HEALTH[health], 3, **seen)
+        observed = Observed(HEALTH[health], 3, **seen, preflight=PREFLIGHT.get(health))
         action = decide(DESIRED[wanted], observed, History(), NOW, Thresholds.of(SPEC))
         assert action.kind == EXPECTED[wanted, health, column], (wanted, health, column, action)
         assert action.reason

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,10 +16,11 @@ from millrace.control.desired import DesiredState, read_desired
 from millrace.control.health import Health
 from millrace.control.order import next_desired
 from millrace.control.orders import Outcome, put_outcome, read_orders
-from millrace.control.redeploy import Tried, put_back_if_refused, redeploy_as_ordered, try_version
+from millrace.control.preflight import observe_preflight
+from millrace.control.redeploy import Tried, put_back_if_refused, redeploy_as_ordered
 from millrace.control.status import write_status
 from millrace.control.streamhost import stream_dir
-from millrace.store import MemoryStore, PreconditionFailed
+from millrace.store import MemoryStore, PreconditionFailed, StoreUnavailable
 from tests.unit.control.samples import NOW, SPEC, desired, status
 
 RUNNING = Health("idle", "", True)
@@ -114,41 +118,38 @@ def test_the_outcome_is_kept_beside_the_order_and_what_cannot_be_tried_now_has_n
 ) -> None:
     store = MemoryStore()
     put(store, ordered("redeploy", desired(), began=1))
-    monkeypatch.setattr(redeploy, "try_version", lambda spec: Tried("later", "Kafka is away"))
-    assert redeploy_as_ordered(store, here, "bikes", 2).outcome == "later"
+
+    def tried(outcome: str, says: str) -> Tried:
+        def stand_in(spec: Path, within: timedelta, beat: Callable[[float], None]) -> Tried:
+            beat(61)
+            said = observe_preflight(store, "bikes")
+            assert (said.preflight.revision, said.preflight.state, said.preflight.for_seconds) == (
+                2,
+                "trying",
+                61,
+            )
+            return Tried(outcome, says)
+
+        monkeypatch.setattr(redeploy, "try_version", stand_in)
+        found = redeploy_as_ordered(store, here, "bikes", 2, timedelta(minutes=10))
+        assert observe_preflight(store, "bikes").ended_by(os.getpid())
+        return found
+
+    assert tried("later", "Kafka is away").outcome == "later"
     assert redeploy.read_outcome(store, "bikes", 2) is None
-    monkeypatch.setattr(redeploy, "try_version", lambda spec: Tried("refused", "the state"))
-    said = redeploy_as_ordered(store, here, "bikes", 2)
+    said = tried("refused", "the state")
     assert said.says == "the new version is refused: the state. The old configuration is started again"
-    monkeypatch.setattr(redeploy, "try_version", lambda spec: Tried("done", "fine"))
-    assert redeploy_as_ordered(store, here, "bikes", 2).outcome == "refused", "the first word stands"
+    assert tried("done", "fine").outcome == "refused", "the first word stands"
 
 
-@pytest.mark.parametrize(
-    ("program", "outcome", "words"),
-    [
-        ('print(\'chatter\'); print(\'{"passed": true, "says": "fine"}\')', "done", "fine"),
-        ('print(\'{"passed": false, "says": "no"}\')', "refused", "no"),
-        ('print(\'{"passed": null, "says": "away"}\')', "later", "away"),
-        (
-            "import no_such_module",
-            "refused",
-            "its code does not run (exit 1): ModuleNotFoundError: No module named 'no_such_module'",
-        ),
-        (
-            "import os; os.kill(os.getpid(), 9)",
-            "refused",
-            "its code does not run (killed by signal 9): it said nothing",
-        ),
-    ],
-)
-def test_a_version_that_cannot_even_say_why_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, outcome: str, words: str
-) -> None:
-    package = tmp_path / "spark_apps" / "runtime"
-    package.mkdir(parents=True)
-    for directory in (package, package.parent):
-        (directory / "__init__.py").touch()
-    (package / "preflight.py").write_text(program)
-    monkeypatch.chdir(tmp_path)
-    assert try_version(tmp_path / "spec.json") == Tried(outcome, words)
+def test_a_store_that_does_not_hear_of_a_preflight_does_not_end_it(here: settings.Settings) -> None:
+    class Deaf(MemoryStore):
+        def put(self, key: str, body: bytes, **conditions: object) -> str:
+            if key.endswith("preflight.json"):
+                raise StoreUnavailable("away")
+            return super().put(key, body, **conditions)
+
+    store = Deaf()
+    put(store, ordered("redeploy", desired(), began=1))
+    assert redeploy_as_ordered(store, here, "bikes", 2, timedelta(0)).outcome == "refused"
+    assert "did not end within 0 s" in redeploy.read_outcome(store, "bikes", 2).says

@@ -40,6 +40,8 @@ def catalog_with(directory: Path, **blocks: object) -> StreamSpec:
             {"health": {"lagging_records": -1}},
             "health.lagging_records: Input should be greater than or equal",
         ),
+        ({"preflight_within": "1s"}, "preflight_within: 1s is out of bounds: write 10s to 6h"),
+        ({"preflight_within": "soon"}, "preflight_within: 'soon' is not a duration"),
         ({"restarts": {"failures": 1}}, "restarts.failures: Input should be greater than or equal to 2"),
         ({"restarts": {"retry_every": "5s"}}, "restarts.retry_every: 5s is out of bounds: write 1min to 1d"),
         ({"alerts": {"on": ["down"]}}, "alerts.connection is missing"),

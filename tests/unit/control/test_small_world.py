@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from millrace.control.desired import load_desired
 from millrace.control.history import load_history
-from tests.unit.control.small_world import STREAM, Broken, Driver, Fate, World
+from tests.unit.control.small_driver import STREAM, Driver, Fate
+from tests.unit.control.small_host import Broken
+from tests.unit.control.small_world import World
 
 TROUBLE = 1200
 """Seconds in which things go wrong."""
@@ -64,6 +66,8 @@ def _other_than_desired(world: World) -> str | None:
     at_work = sum(one.running and not one.is_("mute") for one in alive)
     if at_work != 1:
         return f"it is to run, and {len(alive)} drivers live, of which {at_work} work"
+    if any(one.running and one.orphan and not one.is_("mute") for one in alive):
+        return "the one at work has outlived its host, and nobody has followed it"
     return None
 
 
@@ -85,6 +89,7 @@ fates = st.lists(
         kind=st.sampled_from(["lives", "crash", "crash", "hangs", "deaf", "mute", "lingers"]),
         code=st.sampled_from([1, -9, 11, 12]),
         stops_in=st.sampled_from([1, 10, 50, 90]),
+        tries_for=st.sampled_from([3, 3, 40, 130, 2000]),
     ),
     max_size=40,
 )
@@ -148,13 +153,14 @@ happenings = st.one_of(
         st.sampled_from([-86400, -3600, -40, -3, 3, 40, 3600, 86400]),
     ),
     st.builds(
-        lambda state, by_hand, killed: (
-            lambda w: w.desire(state, by_hand=by_hand, killed_after=killed),
+        lambda state, by_hand, killed, redeploy: (
+            lambda w: w.desire(state, by_hand=by_hand, killed_after=killed, redeploy=redeploy),
             "person",
         ),
         st.sampled_from(["running", "running", "stopped"]),
         st.booleans(),
         st.none() | st.sampled_from([0, 1, 5, 61]),
+        st.booleans(),
     ),
 )
 events = st.lists(
@@ -170,8 +176,8 @@ def test_no_hot_loop_no_forgotten_stream_no_start_beside_a_driver_that_may_commi
     live(doomed, happening)
 
 
-def person(state: str, *, by_hand: bool = False):
-    return lambda w: w.desire(state, by_hand=by_hand)
+def person(state: str, *, by_hand: bool = False, redeploy: bool = False):
+    return lambda w: w.desire(state, by_hand=by_hand, redeploy=redeploy)
 
 
 def away(what: str, seconds: float):
@@ -264,11 +270,30 @@ def test_airflow_killed_between_stop_and_start_of_its_own_restart_goes_on_when_i
     assert world.drivers[-1].running
 
 
+@pytest.mark.parametrize(("takes", "who"), [(3, "ada"), (89, "ada"), (400, "ada"), (2000, "preflight")])
+@pytest.mark.parametrize("shift", [[], [(500, a_look_at_the_host, "shift")]])
+def test_a_preflight_gets_its_time_and_then_is_refused_but_is_never_ended_nor_started_beside(
+    takes, who, shift
+):
+    redeploy = (300, person("running", redeploy=True), "person")
+    world = live([Fate(), Fate(tries_for=takes)], [redeploy, *shift])
+    old, new = world.drivers
+    assert (old.code, new.code, len(world.orders)) == (0, None, 2)
+    assert load_desired(world.store, STREAM).desired.who == who
+    until = 300 + min(takes, 600)
+    assert until < new.claimed < until + 60, "its driver begins when the version has been tried"
+
+
+def test_a_preflight_whose_process_hangs_is_ended():
+    world = live(
+        [Fate(), Fate(60, "hangs", tries_for=400)], [(300, person("running", redeploy=True), "person")]
+    )
+    assert [driver.code for driver in world.drivers] == [0, -9, None]
+
+
 def test_a_driver_that_outlives_its_host_is_fenced_by_the_next():
     crash = lasting(lambda w: w.host.crash(), lambda w: setattr(w.host, "down", False), 30)
-    world = live([], [(300, crash, "host")])
-    assert [driver.code for driver in world.drivers] == [None], (
-        "it does its work: left alone by those who watch"
-    )
-    world = live([], [(300, crash, "host"), (400, a_look_at_the_host, "shift")])
-    assert [driver.code for driver in world.drivers] == [10, None]
+    for shift in ([], [(310, a_look_at_the_host, "shift")]):
+        old, new = live([], [(300, crash, "host"), *shift]).drivers
+        assert (old.code, new.code) == (10, None)
+        assert 330 < new.born < 400, "seen soon after the host is back, though the old one does its work"

@@ -5,12 +5,13 @@ from datetime import timedelta
 import pytest
 
 from millrace.control.history import History, with_health, write_history
+from millrace.control.preflight import write_preflight
 from millrace.control.status import write_status
 from millrace.control.view import read_view
 from millrace.control.watch import ControlWatch
 from millrace.store import MemoryStore, StoreUnavailable
 from millrace.supervision import Rules
-from tests.unit.control.samples import NOW, desired, status
+from tests.unit.control.samples import NOW, desired, preflight, status
 
 
 class CountingStore(MemoryStore):
@@ -97,6 +98,17 @@ def test_the_same_words_written_again_are_a_heartbeat(store, watch, clock):
     store.now += timedelta(seconds=60)
     deploy(store, "bikes")
     assert watch.refresh().views["bikes"].health.state == "idle"
+
+
+def test_a_preflight_is_seen_and_is_silent_when_it_says_no_more(store, watch, clock):
+    deploy(store, "bikes")
+    write_status(store, status("stopped").status)
+    write_preflight(store, "bikes", preflight().preflight)
+    view = watch.refresh().views["bikes"]
+    assert view == read_view(store, "bikes", NOW, Rules())
+    assert view.health.state == "trying"
+    clock[0] += 31
+    assert watch.refresh().views["bikes"].health.state == "stopped"
 
 
 def test_only_the_newest_driver_counts(store, watch):

@@ -17,10 +17,12 @@ from millrace.catalog import CatalogError, FeedSpec, load_catalog
 from millrace.control import exit_codes
 from millrace.control.desired import DesiredState, write_desired
 from millrace.control.epochs import claim_epoch
+from millrace.control.heartbeat import Heartbeat
+from millrace.control.lease import Lease
 from millrace.control.outdated import config_of
 from millrace.control.status import DriverStatus, newest_status, write_status
 from millrace.control.supervised import SupervisedFeed
-from millrace.feeds import supervised
+from millrace.feeds import predecessors, supervised
 from millrace.feeds.choice import by_address
 from millrace.feeds.http import FetchFailed
 from millrace.feeds.interrupted import Interrupted
@@ -50,7 +52,8 @@ def store(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
 def live(monkeypatch: pytest.MonkeyPatch, does: Does) -> int:
     """One life; the exit code."""
 
-    def run_feed(spec, settings, catalog, *, stop, watch, on_running) -> None:
+    def run_feed(spec, settings, catalog, *, stop, watch, lease, on_running) -> None:
+        assert lease.held, "it has just claimed its epoch"
         on_running()
         does(stop, watch)
 
@@ -124,15 +127,19 @@ def test_it_ends_when_a_newer_one_has_taken_over(monkeypatch, store) -> None:
 def earlier(store: MemoryStore, pid: int, state: str = "running", age: float = 0) -> DriverStatus:
     """What another instance wrote, `age` seconds ago."""
     epoch = claim_epoch(store, SPEC.name, spec_revision=3)
+    made = earlier_status(epoch, pid, state)
+    store.now = made.heartbeat_at - timedelta(seconds=age)
+    write_status(store, made)
+    store.now = made.heartbeat_at
+    return made
+
+
+def earlier_status(epoch: int, pid: int, state: str = "running") -> DriverStatus:
     now = datetime.now(UTC)
-    made = DriverStatus(
+    return DriverStatus(
         stream=SPEC.name, driver_epoch=epoch, spec_revision=3, host=socket.gethostname(), pid=pid,
         state=state, started_at=now, heartbeat_at=now,
     )  # fmt: skip
-    store.now = now - timedelta(seconds=age)
-    write_status(store, made)
-    store.now = now
-    return made
 
 
 def test_it_begins_only_when_the_earlier_one_has_delivered_all(monkeypatch, store) -> None:
@@ -144,7 +151,7 @@ def test_it_begins_only_when_the_earlier_one_has_delivered_all(monkeypatch, stor
         assert (newest_status(store, SPEC.name).state, began) == ("starting", [])
         write_status(store, other.model_copy(update={"state": "fenced"}))
 
-    monkeypatch.setattr(supervised, "LOOK_EVERY", 0.02)
+    monkeypatch.setattr(predecessors, "LOOK_EVERY", 0.02)
     thread = threading.Thread(target=ends)
     thread.start()
     assert live(monkeypatch, lambda stop, watch: began.append("now")) == exit_codes.FINISHED
@@ -159,6 +166,50 @@ def test_it_does_not_wait_for_the_dead(monkeypatch, store, pid, state, age) -> N
     earlier(store, pid, state, age)
     monkeypatch.setattr(Stop, "wait", lambda self, seconds: pytest.fail("it waits"))
     assert live(monkeypatch, lambda stop, watch: None) == exit_codes.FINISHED
+
+
+@pytest.mark.parametrize(
+    "error", [DeliveryError("withdrawn"), Interrupted("paused"), ZeroDivisionError("oh")]
+)
+def test_who_was_fenced_ends_as_fenced_whatever_else_went_wrong(monkeypatch, store, error) -> None:
+    def does(stop: Stop, watch: SourceWatch) -> None:
+        claim_epoch(store, SPEC.name, spec_revision=3)
+        assert stop.wait(5)
+        raise error
+
+    assert live(monkeypatch, does) == exit_codes.FENCED, (
+        "one that crashed would be started, and fence in turn"
+    )
+
+
+def test_a_heartbeat_renews_the_lease_and_one_that_finds_a_successor_does_not(store) -> None:
+    now, fences = [100.0], []
+    lease = Lease(timedelta(seconds=30), now=lambda: now[0])
+    epoch = claim_epoch(store, SPEC.name, spec_revision=3)
+
+    def status() -> DriverStatus:
+        now[0] += 3  # the time that the answers take is not given away
+        return earlier_status(epoch, os.getpid())
+
+    heart = Heartbeat(
+        store,
+        SPEC.name,
+        epoch,
+        5.0,
+        status=status,
+        on_stop=lambda _: None,
+        on_fenced=fences.append,
+        lease=lease,
+    )
+    assert not lease.held
+    heart.beat()
+    now[0] = 119.9
+    assert lease.held
+    now[0] = 120.0
+    assert not lease.held
+    claim_epoch(store, SPEC.name, spec_revision=3)
+    heart.beat()
+    assert (lease.held, fences) == (False, [2])
 
 
 def test_what_is_hidden_in_the_store_is_filled_in_here_if_it_is_the_same(

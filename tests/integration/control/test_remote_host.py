@@ -13,7 +13,7 @@ from millrace.control.launcher import StreamHost
 from millrace.control.process import HostUnavailable, LauncherError
 from millrace.control.status import newest_status
 from millrace.local.ports import free_ports
-from tests.integration.test_control import SPEC, Stage, built, stage  # noqa: F401 (fixtures)
+from tests.integration.control.stage import SPEC, Stage
 
 pytestmark = pytest.mark.stack
 
@@ -24,7 +24,7 @@ def remote(of: Stage, **changes: str) -> StreamHost:
     return StreamHost(replace(access, **({"at": access.listen} | changes)))
 
 
-def test_over_a_network_it_is_the_same_host(stage):  # noqa: F811
+def test_over_a_network_it_is_the_same_host(stage: Stage) -> None:
     stage.deploy()
     host = remote(stage)
     host.start(SPEC.name)
@@ -35,7 +35,7 @@ def test_over_a_network_it_is_the_same_host(stage):  # noqa: F811
     assert not psutil.pid_exists(driver.pid)
 
 
-def test_over_a_network_a_driver_that_does_not_end_is_killed(stage):  # noqa: F811
+def test_over_a_network_a_driver_that_does_not_end_is_killed(stage: Stage) -> None:
     stage.deploy()
     stage.fault("deaf")
     driver = stage.start()
@@ -43,13 +43,13 @@ def test_over_a_network_a_driver_that_does_not_end_is_killed(stage):  # noqa: F8
     assert not psutil.pid_exists(driver.pid)
 
 
-def test_without_the_right_login_nothing_is_done(stage):  # noqa: F811
+def test_without_the_right_login_nothing_is_done(stage: Stage) -> None:
     with pytest.raises(LauncherError, match="refuses this login; MILLRACE_STREAMHOST_USERNAME and"):
         remote(stage, password="guessed").start(SPEC.name)
     assert stage.host.state(SPEC.name).pid is None
 
 
-def test_a_host_that_is_away_is_said_so_with_its_place(stage):  # noqa: F811
+def test_a_host_that_is_away_is_said_so_with_its_place(stage: Stage) -> None:
     nobody = f"127.0.0.1:{free_ports(1)[0]}"
     with pytest.raises(HostUnavailable, match=f"does not answer on {nobody}"):
         remote(stage, at=nobody).states()

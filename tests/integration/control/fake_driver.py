@@ -20,6 +20,7 @@ from millrace import settings
 from millrace.control import exit_codes
 from millrace.control.desired import read_desired
 from millrace.control.epochs import claim_epoch, newest_epoch
+from millrace.control.own_host import OwnHost
 from millrace.control.status import DriverStatus, write_status
 from millrace.store import open_store
 
@@ -39,6 +40,7 @@ child = subprocess.Popen(["sleep", "600"])
 given.spec.with_name("child").write_text(str(child.pid))
 epoch = claim_epoch(store, spec["name"], spec_revision=given.revision)
 started_at = datetime.now(UTC)
+host = OwnHost()
 
 
 def say(state: str, exit_code: int | None = None) -> None:
@@ -54,6 +56,7 @@ def say(state: str, exit_code: int | None = None) -> None:
             started_at=started_at,
             heartbeat_at=datetime.now(UTC),
             lag=0,
+            host_gone_at=host.gone_at(),
             exit_code=exit_code,
         ),
     )
