@@ -16,7 +16,7 @@ from millrace.local import airflow_database
 from millrace.settings import SettingsError
 from millrace.store import StoreError, open_store
 
-KAFKA_WITHIN = 60.0
+KAFKA_WITHIN = 180.0
 
 
 def main() -> None:
