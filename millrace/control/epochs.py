@@ -39,6 +39,14 @@ class EpochClaim(ControlObject):
     at: UtcDatetime
 
 
+@dataclass(frozen=True)
+class EpochObservation:
+    """A claim with its age by the store's clock."""
+
+    claim: EpochClaim
+    age: timedelta
+
+
 def claim_epoch(
     store: ObjectStore,
     stream: str,
@@ -95,25 +103,8 @@ def newest_epoch(store: ObjectStore, stream: str, *, known: int = 0) -> int:
     return max((number for number in numbers if number is not None), default=known)
 
 
-def read_epoch(store: ObjectStore, stream: str, driver_epoch: int) -> EpochClaim | None:
-    """The claim of an epoch, or None when there is none."""
-    key = epoch_key(stream, driver_epoch)
-    try:
-        return parse(EpochClaim, store.get(key).body, key)
-    except NotFound:
-        return None
-
-
-@dataclass(frozen=True)
-class EpochObservation:
-    """A claim with its age by the store's clock."""
-
-    claim: EpochClaim
-    age: timedelta
-
-
 def observe_epoch(store: ObjectStore, stream: str, driver_epoch: int) -> EpochObservation | None:
-    """As `read_epoch`, with how long ago it was claimed."""
+    """The claim of an epoch, or None when there is none."""
     key = epoch_key(stream, driver_epoch)
     try:
         found = store.get(key)

@@ -19,6 +19,8 @@ from millrace.doctor.finding import Finding, error, fine, warning
 PART = "Airflow"
 SLOW_REFRESH = 900
 """Seconds after which people give up waiting for a changed DAG; Airflow's default is 300."""
+SLOW_ADOPTION = 60
+"""Seconds; Airflow's default is 300."""
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -72,6 +74,13 @@ def judge_config(config: Config) -> Iterator[Finding]:
             f"dag_processor.refresh_interval is {int(refresh):,} s: a new or changed DAG is seen only then",
             "set AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL to 300 or less",
         )
+    if (adoption := _seconds(config, "scheduler", "orphaned_tasks_check_interval")) > SLOW_ADOPTION:
+        yield warning(
+            PART,
+            f"scheduler.orphaned_tasks_check_interval is {adoption:g} s: what a scheduler was running when it was "
+            "killed is begun again only then, and a stream goes unwatched for so long",
+            f"set AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL to {SLOW_ADOPTION} or less",
+        )
 
 
 def execution_api_url(config: Config) -> str:
@@ -118,6 +127,14 @@ def _is_made_up(config: Config, section: str, key: str) -> bool:
 def _value(config: Config, section: str, key: str) -> str | None:
     option = config.get((section, key))
     return option.value if option is not None else None
+
+
+def _seconds(config: Config, section: str, key: str) -> float:
+    """0 when it is not set, or no number, which Airflow refuses itself."""
+    try:
+        return float(_value(config, section, key) or 0)
+    except ValueError:
+        return 0.0
 
 
 def _in_force() -> Config:

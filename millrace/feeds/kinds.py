@@ -22,12 +22,15 @@ class Kind:
     options: type[FeedOptions]
     module: str
     topic: str
+    may_repeat: bool = False
+    """Two instances at once do no harm: what is true counts once, however often it is said. Such a feed does not pause
+    while it cannot ask whether it is the newest, as what it does not fetch in time is lost."""
 
 
 KINDS: dict[str, Kind] = {
     "city": Kind(CityOptions, "millrace.feeds.city.feed", "station_polls"),
-    "gbfs": Kind(GbfsOptions, "millrace.feeds.gbfs.feed", "station_polls"),
-    "seoul": Kind(SeoulOptions, "millrace.feeds.seoul.feed", "station_polls"),
+    "gbfs": Kind(GbfsOptions, "millrace.feeds.gbfs.feed", "station_polls", may_repeat=True),
+    "seoul": Kind(SeoulOptions, "millrace.feeds.seoul.feed", "station_polls", may_repeat=True),
     "replay": Kind(ReplayOptions, "millrace.feeds.replay", "station_polls"),
     "orders": Kind(OrdersOptions, "millrace.feeds.orders.feed", "orders"),
     "orders_replay": Kind(OrdersReplayOptions, "millrace.feeds.orders.replay", "orders"),

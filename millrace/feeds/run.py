@@ -41,7 +41,8 @@ def run_feed(
     """Run one feed until it ends or is asked to stop (SIGTERM, SIGINT, or `stop`).
 
     `once` does what is due now, then ends. `clock` gives epoch seconds. `watch` is told what is sent and what the
-    source says; nothing is sent while `lease` is not held; `on_running` is called once Kafka answers.
+    source says. Nothing is sent while `lease` is not held, unless the kind may repeat itself. `on_running` is called
+    once Kafka answers.
 
     Returns after everything fetched has been acknowledged. Raises CatalogError, TopicError, KafkaUnavailable,
     DeliveryError, and what the kind raises; all are errors with a message for a person.
@@ -65,7 +66,7 @@ def run_feed(
         max_dead_letter=dead_letters.max_message_bytes,
         stop=stop,
         watch=watch,
-        lease=lease,
+        lease=None if kind.may_repeat else lease,
     )
     options = parse_options(spec, kind.options)
     watch.runs_at(options.pace)

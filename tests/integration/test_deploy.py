@@ -224,6 +224,8 @@ def test_every_setting_is_in_the_docs_and_every_name_in_the_docs_is_a_setting() 
             "settings.py",
             "kafka_access.py",
             "connections.py",
+            "spark_access.py",
+            "stream_host_access.py",
             "local/jars.py",
             "doctor/airflow_access.py",
         )

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from millrace.control.desired import read_desired, write_desired
-from millrace.control.epochs import claim_epoch, newest_epoch, read_epoch
+from millrace.control.epochs import claim_epoch, newest_epoch, observe_epoch
 from millrace.control.layout import ControlObjectError
 from millrace.control.status import newest_status, observe_newest, read_statuses, write_status
 from millrace.store import MemoryStore, PreconditionFailed, StoreUnavailable
@@ -28,8 +28,8 @@ def test_epochs_count_up_and_each_has_one_owner():
     assert sorted(claimed) == list(range(1, 9))
     assert newest_epoch(store, "bikes") == newest_epoch(store, "bikes", known=5) == 8
     assert newest_epoch(store, "other") == 0
-    assert read_epoch(store, "bikes", 3).driver_epoch == 3
-    assert read_epoch(store, "bikes", 9) is None
+    assert observe_epoch(store, "bikes", 3).claim.driver_epoch == 3
+    assert observe_epoch(store, "bikes", 9) is None
 
 
 def test_epochs_of_more_digits_than_the_name_has_still_count():

@@ -88,6 +88,7 @@ SOUND = {
     ("api", "base_url"): Option("https://airflow.example.org", "env var"),
     ("core", "executor"): Option("CeleryExecutor", "env var"),
     ("dag_processor", "refresh_interval"): Option("300", "default"),
+    ("scheduler", "orphaned_tasks_check_interval"): Option("60", "env var"),
 }
 
 
@@ -111,6 +112,11 @@ def test_settings_that_agree_are_not_worth_a_word() -> None:
             "tasks look for Airflow at http://localhost:8080/",
         ),
         ({("dag_processor", "refresh_interval"): Option("3600", "env var")}, ["warning"], "3,600 s"),
+        (
+            {("scheduler", "orphaned_tasks_check_interval"): Option("300.0", "default")},
+            ["warning"],
+            "a stream goes unwatched for so long",
+        ),
     ],
 )
 def test_a_setting_that_fails_silently_is_told(
