@@ -28,7 +28,15 @@ from tests.compose.standins import ensure_image, proxy_arguments
 from tests.compose.told import Told
 
 PROJECT = "millrace-trials"
-PYTEST = ("-x", "-s", "-q", "--no-header", "--timeout=0")
+PYTEST = (
+    "-s",
+    "-q",
+    "--no-header",
+    "--tb=short",
+    "--timeout=0",
+    "-W",
+    "ignore::pytest.PytestAssertRewriteWarning",
+)
 PORTS = ("AIRFLOW_PORT", "KAFKA_PORT", "S3_PORT", "SPARK_UI_PORT")
 
 
@@ -38,11 +46,11 @@ class Trials:
     def __init__(self, scene: Scene, told: Told) -> None:
         self._scene, self._told = scene, told
 
-    @pytest.fixture(scope="session")
+    @pytest.fixture
     def scene(self) -> Scene:
         return self._scene
 
-    @pytest.fixture(scope="session")
+    @pytest.fixture
     def told(self) -> Told:
         return self._told
 
@@ -82,6 +90,7 @@ def run_trials(docker: str, told: Told, *, keep: bool) -> int:
     home = CACHE / "trials"
     home.mkdir(parents=True, exist_ok=True)
     variables = environment(PROJECT_ROOT)
+    told.kept_in = home / "report.md"
     stack = Stack(command, PROJECT, home / "env")
     stack.write_env(variables)
     remove_all(stack)  # of a run that was broken off

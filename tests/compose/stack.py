@@ -65,7 +65,10 @@ class Stack:
     ) -> str:
         """A command of compose to its end; what it printed."""
         words = [*self.command, *(word for name in profiles for word in ("--profile", name)), *arguments]
-        environment = os.environ | {"COMPOSE_PROGRESS": "plain", "DOCKER_BUILDKIT": "0"}
+        environment = os.environ | {
+            "COMPOSE_PROGRESS": "plain" if arguments[0] == "build" else "quiet",
+            "DOCKER_BUILDKIT": "0",
+        }
         done = run(words, timeout=within, check=False, cwd=PROJECT_ROOT, env=environment)
         if check and done.returncode:
             raise StackFailed(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from time import monotonic
 
 from rich.console import Console
@@ -33,7 +34,9 @@ class Told:
     images: list[Image] = field(default_factory=list)
     versions: list[str] = field(default_factory=list)
     killed: list[Killed] = field(default_factory=list)
-    failed: str | None = None
+    failed: list[str] = field(default_factory=list)
+    kept_in: Path | None = None
+    """A file that has the report of all steps so far, for a run that is broken off."""
     _printed: Steps = field(default_factory=lambda: Steps(Console()))
     _began: float = field(default_factory=monotonic)
 
@@ -50,13 +53,17 @@ class Told:
 
                 yield say
         except BaseException:
-            self.failed = self.failed or title
+            self.failed.append(title)
+            words[0] = "**failed**"
             raise
-        self.steps.append((title, monotonic() - began, words[0]))
+        finally:
+            self.steps.append((title, monotonic() - began, words[0]))
+            if self.kept_in is not None:
+                self.kept_in.write_text(self.markdown(), encoding="utf-8")
 
     def markdown(self) -> str:
         minutes, seconds = divmod(int(monotonic() - self._began), 60)
-        how = f"**It failed at: {self.failed}.**" if self.failed else "Everything was as it should be."
+        how = f"**Failed: {', '.join(self.failed)}.**" if self.failed else "Everything was as it should be."
         standins = [one for one in self.images if one.is_standin]
         blocks = [
             f"`make test-compose` on {datetime.now(UTC):%Y-%m-%d}: {minutes} min {seconds} s; {machine()}; "
