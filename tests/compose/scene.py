@@ -197,8 +197,8 @@ class Scene:
         by the same functions: no DAG would do so before its end.
         """
         with self.still():
-            self.compact()
             over = int(datetime.now(UTC).timestamp() - 600) // 3600
+            self.compact()
             found = []
             for one in RECOUNTS:
                 dataset = self.catalog.datasets[one.dataset]
