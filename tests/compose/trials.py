@@ -162,7 +162,7 @@ def dag_runs(scene: Scene) -> set[tuple[str, str]]:
     """The DAG and the id of every run that Airflow knows."""
     found: set[tuple[str, str]] = set()
     while True:
-        page = scene.api.get(f"/api/v2/dags/~/dagRuns?limit=100&offset={len(found)}&order_by=run_after")
+        page = scene.api.get(f"/api/v2/dags/~/dagRuns?limit=100&offset={len(found)}&order_by=id")
         found |= {(run["dag_id"], run["dag_run_id"]) for run in page["dag_runs"]}
         if len(found) >= page["total_entries"] or not page["dag_runs"]:
             return found
