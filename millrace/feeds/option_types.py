@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -21,6 +22,11 @@ class FeedOptions(BaseModel):
     def pace(self) -> float | None:
         """A feed like this sends at least once in so many seconds; None: that depends on its source."""
         return None
+
+    @property
+    def recordings(self) -> list[Path]:
+        """The files that it sends, all of which must be there before it begins."""
+        return []
 
 
 def at_least(least: timedelta) -> AfterValidator:

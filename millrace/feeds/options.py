@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
@@ -82,3 +83,7 @@ class ReplayOptions(FeedOptions):
     """A multiple of real time; as fast as possible when left out."""
     times: Literal["recorded", "now"] = "recorded"
     """`now` moves all times so that the last poll is at the start of the replay."""
+
+    @property
+    def recordings(self) -> list[Path]:
+        return [Path(file).expanduser() for file in self.files]

@@ -23,7 +23,7 @@ _TELL_EVERY = 10.0
 
 def run(context: FeedContext, options: ReplayOptions) -> None:
     """Send every poll of the files, then the end of input. Raises RecordedError, Interrupted."""
-    files = [Path(file).expanduser() for file in options.files]
+    files = options.recordings
     shift = context.now() - last_observed_at(files) if options.times == "now" else 0
     if shift:
         log.info("%s: all times are moved by %d s", options.system_id, shift)

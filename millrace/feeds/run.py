@@ -11,6 +11,7 @@ from millrace.catalog import Catalog, FeedSpec, TopicSpec
 from millrace.control.lease import Lease
 from millrace.feeds.context import FeedContext
 from millrace.feeds.kinds import KINDS
+from millrace.feeds.replayed import fingerprint
 from millrace.feeds.sink import KafkaSink
 from millrace.feeds.source_watch import SourceWatch
 from millrace.feeds.stop import Stop
@@ -49,6 +50,10 @@ def run_feed(
     """
     validate_feed(spec)
     kind = KINDS[spec.kind]
+    options = parse_options(spec, kind.options)
+    for path in options.recordings:
+        fingerprint(path)  # raises what the feed itself would, before it has said that it runs
+    run = import_module(kind.module).run
     stop, watch = stop or Stop(), watch or SourceWatch()
     dead_letters = catalog.topics.get(DEAD_LETTERS) or TopicSpec(name=DEAD_LETTERS)
     topic = catalog.topics.get(spec.topic) or TopicSpec(name=spec.topic)
@@ -68,7 +73,6 @@ def run_feed(
         watch=watch,
         lease=None if kind.may_repeat else lease,
     )
-    options = parse_options(spec, kind.options)
     watch.runs_at(options.pace)
     if on_running is not None:
         on_running()
@@ -84,7 +88,7 @@ def run_feed(
             clock=clock,
             watch=watch,
         )
-        import_module(kind.module).run(context, options)
+        run(context, options)
     log.info("%s: ended; everything that was fetched is in Kafka", spec.name)
 
 

@@ -70,6 +70,8 @@ class KafkaSink:
         self._stop = stop or Stop()
         self._watch = watch or SourceWatch()
         self._failures: list[str] = []
+        self._waiting = 0
+        self._counting = threading.Lock()
         self._last_complaint = float("-inf")
         self._stop_seen: float | None = None
         self._producer = Producer(
@@ -128,6 +130,11 @@ class KafkaSink:
         value = dead_letter(self._feed, system_id, rejection, fetched_at, max_bytes=self._max_dead_letter)
         self._produce(self._dead_letter_topic, self._feed.encode("utf-8"), value)
 
+    @property
+    def waiting(self) -> int:
+        """How many messages Kafka has not answered for. (The producer's own length counts errors of brokers too.)"""
+        return self._waiting
+
     def close(self, timeout: float = _CLOSE_WITHIN) -> None:
         """Deliver what was sent, waiting at most `timeout` seconds. Raises DeliveryError for what was not."""
         waiting = self._producer.flush(timeout)
@@ -151,6 +158,7 @@ class KafkaSink:
         self._raise_failures()
 
         def report(error: KafkaError | None, _: Message) -> None:
+            self._count(-1)
             if error is not None:
                 of = f" of {key.decode('utf-8', 'replace')!r}" if key is not None else ""
                 self._failures.append(f"topic {topic}, {len(value)} bytes{of}: {error.str()}")
@@ -163,8 +171,10 @@ class KafkaSink:
 
         while True:
             try:
+                self._count(1)
                 self._producer.produce(topic, value, key, headers=list(headers), on_delivery=report)
             except BufferError:
+                self._count(-1)
                 # Kafka is slower than the feed, or away. When asked to stop, it gets no more time than close().
                 if self._stop.is_set and self._given_up():
                     raise DeliveryError(
@@ -173,8 +183,15 @@ class KafkaSink:
                     ) from None
                 time.sleep(0.02)
                 self._hold()
+            except Exception:
+                self._count(-1)
+                raise
             else:
                 return
+
+    def _count(self, change: int) -> None:
+        with self._counting:
+            self._waiting += change
 
     def _hold(self) -> None:
         """Wait until the feed may send. Raises Interrupted when it is asked to stop before that."""
@@ -200,7 +217,7 @@ class KafkaSink:
         """What Kafka has not taken until now would come beside what a successor sends, hours later if need be."""
         self._gave_up = True
         self._failures.append(
-            f"Kafka had not taken {len(self._producer)} message(s) when another instance might have been started; they "
+            f"Kafka had not taken {self._waiting} message(s) when another instance might have been started; they "
             "were withdrawn, and whoever is the newest sends them"
         )
         log.error("%s: %s", self._feed, self._failures[-1])
@@ -223,7 +240,7 @@ class KafkaSink:
         while not self._closing.is_set():
             self._producer.poll(0.1)
             lost = self._lease is not None and self._lease.is_over
-            if lost and not self._gave_up and len(self._producer) > 0:
+            if lost and not self._gave_up and self._waiting > 0:
                 self._give_up()
 
     def _on_error(self, error: Any) -> None:
@@ -236,5 +253,5 @@ class KafkaSink:
                 log.warning(
                     "Kafka at %s does not answer; %d message(s) wait here and go out when it is back",
                     self._bootstrap,
-                    len(self._producer),
+                    self._waiting,
                 )

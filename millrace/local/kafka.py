@@ -98,8 +98,9 @@ class KafkaServer:
             "share.coordinator.state.topic.min.isr": 1,
             "group.initial.rebalance.delay.ms": 0,
             "auto.create.topics.enable": "false",
-            # After a kill -9 the controller waits for the old session of its only broker to end.
-            "broker.session.timeout.ms": 3000,
+            # After a kill -9 the controller waits for the old session of its only broker to end. With 3 s a broker
+            # that lives was taken for dead on a machine with thirty processes waiting for each core.
+            "broker.session.timeout.ms": 6000,
             "broker.heartbeat.interval.ms": 500,
             "controller.quorum.election.timeout.ms": 500,
             "controller.quorum.fetch.timeout.ms": 1000,

@@ -35,6 +35,8 @@ from millrace.store import S3Store, open_store
 ENDED_BADLY = frozenset({"FATAL", "EXITED"})
 
 
+SERVER_WITHIN = 120.0
+"""Seconds for Kafka, the store or the stream host to answer: 2 to 9 on an idle machine, 40 seen on a crowded one."""
 POLL = 0.3
 """Seconds between looks: rare enough that looking does not slow down what is looked at."""
 
@@ -125,7 +127,7 @@ class Stack:
 
         self.kafka.prepare()
         self.supervisor.start_program("kafka")
-        self.wait_for(self.kafka.is_ready, "kafka", 60)
+        self.wait_for(self.kafka.is_ready, "kafka", SERVER_WITHIN)
         try:
             ensure_topics(self.settings.kafka, self.catalog.topics)
         except (TopicError, KafkaUnavailable) as error:
@@ -134,13 +136,13 @@ class Stack:
     def start_s3(self) -> None:
         """The S3 server, answering, with the bucket."""
         self.supervisor.start_program("s3")
-        self.wait_for(self.s3.is_ready, "s3", 60)
+        self.wait_for(self.s3.is_ready, "s3", SERVER_WITHIN)
         self.store.ensure_bucket()
 
     def start_stream_host(self) -> None:
         """The stream host, taking orders; the streams begin when Airflow orders it."""
         self.supervisor.start_program("streamhost")
-        self.wait_for(lambda: feeds.answers(self.settings), "streamhost", 60)
+        self.wait_for(lambda: feeds.answers(self.settings), "streamhost", SERVER_WITHIN)
 
     def start_feeds(self, *, asked: bool) -> list[str]:
         """The feeds that should run; returns those that did not yet. `asked`: see `feeds.steps_towards`."""

@@ -56,8 +56,11 @@ def summary(
         f"{commits:,} micro-batches, each committed exactly once ({refused} times a driver was told that its batch "
         f"was); {rows:,} published rows equal the oracle's; nothing lost, nothing doubled."
         if problem is None
-        else f"**It failed:** {problem.splitlines()[0]}"
+        else f"**It failed:** {problem.splitlines()[0]}."
     )
+    if late := [one for one in trials if one.seconds is None]:
+        first = (late[0].problem or "").splitlines()[0]
+        verdict += f" **{len(late)} of {len(trials)} not as it should be:** {late[0].fault} ({first})."
     lines = [
         f"{len(trials)} faults in {seconds / 60:.0f} minutes, seed {seed}, {datetime.now(UTC):%Y-%m-%d}, {machine()}. "
         + verdict

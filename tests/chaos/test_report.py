@@ -32,6 +32,16 @@ def test_it_counts_trials_and_their_seconds_by_fault() -> None:
     assert not any("frost" in line for line in lines)
 
 
+def test_a_stream_that_came_back_too_late_is_told_beside_what_became_of_the_numbers() -> None:
+    trials = [
+        Trial("fire", "s", 1.0, 2.0),
+        Trial("flood", "s", None, 30, "no micro-batch within 240 s\nits log"),
+    ]
+    first = text(trials).splitlines()[0]
+    assert "nothing lost, nothing doubled" in first
+    assert "**1 of 2 not as it should be:** flood (no micro-batch within 240 s)." in first
+
+
 def test_nothing_lost_is_only_said_when_nothing_was() -> None:
     assert "1,234 micro-batches, each committed exactly once" in text([Trial("fire", "s", 1.0, 2.0)])
     assert "nothing lost" not in text([], "a difference")

@@ -23,12 +23,13 @@ from millrace.control import exit_codes
 from millrace.control.desired import DesiredState, load_desired, write_desired
 from millrace.control.launcher import StreamHost
 from millrace.control.outdated import config_of
-from millrace.control.process import HostUnavailable, ProcessState
+from millrace.control.process import ProcessState
 from millrace.control.status import DriverStatus
 from millrace.control.streamhost import command, log_file, shared_program, socket_file, write_config
 from millrace.settings import Settings
 from millrace.store import open_store
 from tests.conftest import running, wait_until
+from tests.integration.control.stage import answers
 from tests.integration.crowd import as_arrived, posts_of_a_crowd
 from tests.integration.streams import StreamUnderTest, compact, make_stream, published_rows
 from tests.integration.test_order_stream import SUMS, market, row_key
@@ -144,7 +145,7 @@ def pair(tmp_path: Path, store_settings: Settings, kafka: str) -> Iterator[Pair]
         host = StreamHost(socket_file(home))
         config = write_config(here, catalog.streams.values())
         with running(command(config), tmp_path / "supervisord.log") as process:
-            wait_until(lambda: _answers(host), 15, "supervisord to answer")
+            wait_until(lambda: answers(host), 15, "supervisord to answer")
             below = psutil.Process(process.pid)
             try:
                 yield Pair(host, below, orders, posts)
@@ -154,13 +155,6 @@ def pair(tmp_path: Path, store_settings: Settings, kafka: str) -> Iterator[Pair]
                 for child in family:
                     with suppress(psutil.Error):
                         child.kill()
-
-
-def _answers(host: StreamHost) -> bool:
-    try:
-        return bool(host.states())
-    except HostUnavailable:
-        return False
 
 
 def test_two_streams_on_one_jvm_are_exact_and_live_and_die_apart_until_it_dies(pair: Pair) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -26,6 +27,10 @@ class OrdersReplayOptions(FeedOptions):
     """`now` moves all times so that the newest is at the start of the replay."""
     again: bool = False
     """Begin with the first line although the topic holds lines of this file already."""
+
+    @property
+    def recordings(self) -> list[Path]:
+        return [Path(self.file).expanduser()]
 
     @property
     def pace(self) -> float | None:

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 def run(context: FeedContext, options: OrdersReplayOptions) -> None:
     """Send every line that this file still has to send. Raises RecordedError, Interrupted."""
-    path = Path(options.file).expanduser()
+    (path,) = options.recordings
     mark = fingerprint(path)
     sent = 0 if options.again else last_sent(context, mark)
     if sent:

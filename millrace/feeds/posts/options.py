@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -26,3 +27,7 @@ class TweetsOptions(FeedOptions):
     """`now` moves all times so that the newest is the moment at which it will be sent."""
     again: bool = False
     """Begin with the first tweet although the topic holds tweets of this file already."""
+
+    @property
+    def recordings(self) -> list[Path]:
+        return [Path(self.file).expanduser()]

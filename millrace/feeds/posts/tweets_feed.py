@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from itertools import islice
-from pathlib import Path
 
 from millrace.feeds.compressed import RecordedError
 from millrace.feeds.context import FeedContext, shown
@@ -28,7 +27,7 @@ def run(context: FeedContext, options: TweetsOptions) -> None:
 
     Raises RecordedError, Interrupted.
     """
-    path = Path(options.file).expanduser()
+    (path,) = options.recordings
     mark = fingerprint(path)
     sent = 0 if options.again else last_sent(context, mark)
     times = [row.posted_at if isinstance(row, Post) else None for row in read_tweets(path)]
