@@ -71,6 +71,7 @@ def main() -> int:
     except StackFailed as problem:
         print(problem, file=sys.stderr)
         code = 1
+    told.finished = True
     if options.report is not None:
         write_report(options.report, "trials", told.markdown())
     return code

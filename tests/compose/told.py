@@ -35,6 +35,8 @@ class Told:
     versions: list[str] = field(default_factory=list)
     killed: list[Killed] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    finished: bool = False
+    """Whether it came to its end, well or not."""
     kept_in: Path | None = None
     """A file that has the report of all steps so far, for a run that is broken off."""
     _printed: Steps = field(default_factory=lambda: Steps(Console()))
@@ -63,7 +65,10 @@ class Told:
 
     def markdown(self) -> str:
         minutes, seconds = divmod(int(monotonic() - self._began), 60)
-        how = f"**Failed: {', '.join(self.failed)}.**" if self.failed else "Everything was as it should be."
+        if self.failed:
+            how = f"**Failed: {', '.join(self.failed)}.**"
+        else:
+            how = "Everything was as it should be." if self.finished else "**Broken off after these steps.**"
         standins = [one for one in self.images if one.is_standin]
         blocks = [
             f"`make test-compose` on {datetime.now(UTC):%Y-%m-%d}: {minutes} min {seconds} s; {machine()}; "
