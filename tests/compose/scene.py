@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,7 +17,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from millrace import settings
 from millrace.catalog import Catalog, load_catalog
-from millrace.control.status import newest_status
+from millrace.control.process import NOT_RUNNING, ProcessState
 from millrace.local.airflow_api import AirflowApi
 from millrace.local.errors import StackError
 from millrace.publish.compact import compact_hours
@@ -157,20 +158,28 @@ class Scene:
             self._order("start")
 
     def _order(self, action: Literal["stop", "start"]) -> None:
-        """To all feeds, through the command in a container; until they say themselves that they have done so."""
+        """To all feeds, through the command in a container; until the stream host says that it is done."""
         for feed in FEEDS:
-            self.stack.exec(
-                "airflow-scheduler", "millrace", "stream", action, feed, "--why", "trial", within=PATIENCE
-            )
+            self._stream_command(action, feed, "--why", "trial")
+        arrived = NOT_RUNNING if action == "stop" else {ProcessState.RUNNING}
         for feed in FEEDS:
+            # Not by the feed's own last word: one that was killed for being slow to end has none.
             self.wait(
-                lambda feed=feed: (
-                    (status := newest_status(self.store, feed)) is not None
-                    and status.state == ("stopped" if action == "stop" else "running")
-                ),
-                f"{feed} to {action}",
-                about="streamhost",
+                lambda feed=feed: self._process(feed) in arrived, f"{feed} to {action}", about="streamhost"
             )
+
+    def _process(self, feed: str) -> str | None:
+        """The state of a feed's process; None when that is not known."""
+        said = self._stream_command("status", feed, "--json", check=False)  # 1 when it is not healthy
+        try:
+            return str(json.loads(said[said.index("{") :])["process"])
+        except ValueError:
+            return None
+
+    def _stream_command(self, *words: str, check: bool = True) -> str:
+        return self.stack.compose(
+            "exec", "-T", "airflow-scheduler", "millrace", "stream", *words, within=PATIENCE, check=check
+        )
 
     def compact(self) -> None:
         """A run of compact_hourly, by hand, to its end."""

@@ -95,10 +95,6 @@ class Stack:
                 return one
         raise StackFailed(f"there is no container {name}")
 
-    def exec(self, service: str, *command: str, within: float = 300) -> str:
-        """Run a command in a service's container; what it printed."""
-        return self.compose("exec", "-T", service, *command, within=within)
-
     def kill(self, victim: Container) -> None:
         """SIGKILL to a container's first process, from outside: `docker kill` would count as a wish to stop it."""
         with suppress(ProcessLookupError):
