@@ -17,7 +17,8 @@ from millrace.store import ObjectStore
 
 log = logging.getLogger(__name__)
 
-LAST_WORDS_WITHIN = 10.0
+LAST_WORDS_WITHIN = 20.0
+"""A slow report may be under way, and the last one follows it."""
 
 
 class Heartbeat:
@@ -56,14 +57,16 @@ class Heartbeat:
         self._wake.set()
 
     def end(self) -> None:
-        """Report for the last time, and no more."""
+        """Report for the last time, and no more; waits for it, but not longer than LAST_WORDS_WITHIN."""
         self._closed.set()
         self._wake.set()
         self._thread.join(LAST_WORDS_WITHIN)
-        try:
-            write_status(self._store, self._status())
-        except Exception:
-            log.exception("the last status of %s could not be written", self._name)
+        if self._thread.is_alive():
+            log.error(
+                "the last status of %s is not written after %.0f s: the store does not answer",
+                self._name,
+                LAST_WORDS_WITHIN,
+            )
 
     def _run(self) -> None:
         while not self._closed.is_set():
@@ -74,6 +77,11 @@ class Heartbeat:
                 # The work goes on: supervision sees an old heartbeat, and a person sees this line.
                 log.warning("heartbeat of %s failed: %s", self._name, error)
             self._wake.wait(self._every)
+        # By this thread too: beside a slow report it could be overtaken, and the status stay "running".
+        try:
+            write_status(self._store, self._status())
+        except Exception as error:
+            log.error("the last status of %s could not be written: %s", self._name, error)
 
     def beat(self) -> None:
         """Report once, and hear what is wanted. Raises StoreUnavailable, ControlObjectError."""
