@@ -99,8 +99,7 @@ def _towards_stopped(
 ) -> Action:
     process = observed.process
     # A driver's own last word is not enough: a process may hang after it, and one that hangs says nothing.
-    known_gone = history.gone_revision == desired.spec_revision
-    if process.state in NOT_RUNNING if process is not None else known_gone:
+    if process.state in NOT_RUNNING if process is not None else history.is_gone(desired):
         return Action("leave", f"stopped, as {desired.who} asked: {desired.why}")
     asked_at = observed.desired_at or desired.at
     deadline = asked_at + thresholds.stop_within

@@ -110,9 +110,11 @@ def assess(
     now: datetime,
     thresholds: Thresholds,
     preflight: PreflightObservation | None = None,
+    *,
+    gone: bool = False,
 ) -> Health:
     """The health of a stream from its newest driver's status, and from what is said of a redeploy under way; `now` is
-    by the store's clock.
+    by the store's clock. `gone`: since it was asked to stop, its host has said that no process of it is left.
 
     Spans inside a driver's life are taken between its own time stamps, so that its clock may be wrong.
     """
@@ -125,6 +127,8 @@ def assess(
     state, reason = _judge(running_desired, status.status, now - status.written_at, thresholds)
     if tried is not None and state in GONE:
         state, reason = "trying", tried.in_words(thresholds.preflight_within)
+    if gone and not running_desired and state in ("stopping", "silent"):
+        state, reason = "stopped", f"{_who(status.status)} was ended before its last word; its host says it is gone"
     healthy = state in KEEPS_UP if running_desired else state in ("stopped", "stopping", "fenced")
     return Health(state, reason, healthy, _numbers(status.status, now - status.written_at, thresholds))
 
@@ -138,8 +142,7 @@ def _is_tried(preflight: PreflightObservation | None, now: datetime, thresholds:
 def _judge(
     running_desired: bool, status: DriverStatus, age: timedelta, thresholds: Thresholds
 ) -> tuple[HealthState, str]:
-    kind = "feed" if status.feed else "driver"
-    who = f"{kind} epoch {status.driver_epoch} (pid {status.pid} on {status.host})"
+    who = _who(status)
     if status.state == "failed":
         return "failed", f"{who} failed: {status.error or _exit(status)}"
     if status.state == "fenced":
@@ -169,6 +172,11 @@ def _judge(
             return "stalled", f"{who} has been starting for {in_words(alive_for)} and gets no further"
         return "starting", f"{who} has been starting for {in_words(alive_for)}"
     return _progress(status, who, thresholds)
+
+
+def _who(status: DriverStatus) -> str:
+    kind = "feed" if status.feed else "driver"
+    return f"{kind} epoch {status.driver_epoch} (pid {status.pid} on {status.host})"
 
 
 def is_dated_ahead(age: timedelta, thresholds: Thresholds) -> bool:

@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from millrace.control.desired import DesiredState
 from millrace.control.health import Health
 from millrace.control.layout import ControlObject, UtcDatetime, history_key, parse
 from millrace.control.store_clock import passed
@@ -134,6 +135,15 @@ class History(ControlObject):
     @property
     def last_health(self) -> HealthChange | None:
         return self.health[-1] if self.health else None
+
+    def is_gone(self, desired: DesiredState) -> bool:
+        """Whether the host has said that no process is left of what `desired` asked to stop."""
+        return desired.state == "stopped" and self.gone_revision == desired.spec_revision
+
+
+def with_gone(history: History, desired: DesiredState) -> History:
+    """The history after the host has said that no process is left of what `desired` asked to stop."""
+    return history.model_copy(update={"gone_revision": desired.spec_revision})
 
 
 def with_start(

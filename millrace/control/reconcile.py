@@ -21,6 +21,7 @@ from millrace.control.history import (
     Alert,
     History,
     circuit_can_close,
+    with_gone,
     with_health,
     with_start,
     write_history,
@@ -138,13 +139,14 @@ class Reconciler:
         messages: list[Message],
     ) -> tuple[StreamView, timedelta]:
         name = self.spec.name
-        health = view.health
+        history = view.history
+        if view.desired and view.desired.state == "stopped" and process is not None and has_ended(process):
+            history = with_gone(history, view.desired)
+        health = replace(view, history=history).health
         if host_problem and not health.healthy:
             # The report of the shift is made from the history: it must name the cause as well.
             health = replace(health, reason=f"{health.reason}; and {host_problem}")
-        history = with_health(view.history, view.now, health)
-        if view.desired and view.desired.state == "stopped" and process is not None and has_ended(process):
-            history = history.model_copy(update={"gone_revision": view.desired.spec_revision})
+        history = with_health(history, view.now, health)
         if circuit_can_close(history, view.now):
             history = history.model_copy(update={"circuit": None})
         if action.kind in ("start", "restart"):

@@ -42,7 +42,8 @@ class StreamView:
 
     @property
     def health(self) -> Health:
-        return assess(self.desired, self.status, self.now, self.thresholds, self.preflight)
+        gone = self.desired is not None and self.history.is_gone(self.desired)
+        return assess(self.desired, self.status, self.now, self.thresholds, self.preflight, gone=gone)
 
     def observed(self, process: ProcessInfo | None = None, host_problem: str | None = None) -> Observed:
         """What there is to decide on, with the host's word if that was asked for."""

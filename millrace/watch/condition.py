@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from millrace.control.desired import DesiredState
-from millrace.control.health import MOVING, assess, in_words
+from millrace.control.health import MOVING, in_words
 from millrace.control.live import LiveView
 from millrace.control.view import StreamView
 
@@ -33,9 +33,7 @@ def condition_of(
     live: LiveView | None, age: timedelta, stream: StreamView, command: str, feed: str
 ) -> Condition:
     """`age` of the view by the store's clock; `command`: how `millrace` is called here, `feed`: what would feed it."""
-    health = assess(
-        stream.desired or _BY_HAND, stream.status, stream.now, stream.thresholds, stream.preflight
-    )
+    health = replace(stream, desired=stream.desired or _BY_HAND).health
     usable = live is not None and live.content.get("as_of") is not None
     if stream.status is None:
         words = (

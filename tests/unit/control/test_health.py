@@ -70,6 +70,21 @@ def test_health_of_a_stream_that_should_not_run(observed, state, healthy):
     assert (health.state, health.healthy) == (state, healthy), health
 
 
+@pytest.mark.parametrize(
+    ("observed", "state"),
+    [
+        (status("running", age=31), "stopped"),
+        (status("stopping"), "stopped"),
+        (status("failed"), "failed"),
+        (None, "stopped"),
+    ],
+)
+def test_a_driver_that_was_killed_because_it_did_not_stop_has_stopped_once_its_host_says_so(observed, state):
+    health = assess(desired("stopped"), observed, NOW, THRESHOLDS, gone=True)
+    assert (health.state, health.healthy) == (state, state == "stopped"), health
+    assert assess(desired(), status("running", age=31), NOW, THRESHOLDS, gone=True).state == "silent"
+
+
 def test_reasons_name_the_driver_and_the_cause():
     assert assess(desired(), status("failed", error="no such topic"), NOW, THRESHOLDS).reason == (
         "driver epoch 3 (pid 4711 on host-1) failed: no such topic"

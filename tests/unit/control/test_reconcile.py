@@ -115,6 +115,11 @@ def test_a_driver_that_does_not_heed_the_stop_is_stopped(store, host, reconciler
     write_status(store, status().status)
     reconciler.turn()
     assert host.orders == ["stop within 60 s"]
+    host.process = process(ProcessState.STOPPED)
+    store.now = NOW + timedelta(minutes=5)
+    turn = reconciler.turn()
+    assert (turn.health.state, turn.health.healthy) == ("stopped", True), "it was killed, as somebody wanted"
+    assert load_history(store, "bikes").history.last_health.healthy
 
 
 def test_the_start_is_written_down_before_it_is_ordered(store, host, reconciler):
