@@ -10,26 +10,13 @@ from pathlib import Path
 from millrace.local.airflow_config import airflow_environment
 from millrace.local.choices import FEED, STREAMS
 from millrace.local.credentials import ADMIN_PASSWORD
+from millrace.local.home import ANOTHER_DEPLOYMENT
 from millrace.local.jars import jar_root
 from millrace.local.java import Java
 from millrace.local.marker import MARKER
 from millrace.settings import PROJECT_ROOT, Settings
 
-_FOREIGN = (
-    "AIRFLOW",
-    FEED,
-    STREAMS,
-    "MILLRACE_FEEDS",
-    "MILLRACE_KAFKA",
-    "MILLRACE_S3_",
-    "MILLRACE_SPARK_",
-    "MILLRACE_STREAMHOST",
-    "AWS_",
-    "SPARK_",
-    "PYSPARK_",
-    "SUPERVISOR_",
-    "PYTHONHOME",
-)
+_FOREIGN = (*ANOTHER_DEPLOYMENT, FEED, STREAMS, "AIRFLOW", "SPARK_", "PYSPARK_", "SUPERVISOR_", "PYTHONHOME")
 
 
 def stack_environment(

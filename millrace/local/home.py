@@ -13,6 +13,16 @@ from millrace.local.errors import StackError
 from millrace.local.programs import log_dir, run_dir
 from millrace.settings import Settings, SettingsError
 
+ANOTHER_DEPLOYMENT = (
+    "MILLRACE_FEEDS",
+    "MILLRACE_KAFKA",
+    "MILLRACE_S3_",
+    "MILLRACE_SPARK_",
+    "MILLRACE_STREAMHOST",
+    "AWS_",
+)
+"""How settings begin that the shell may have for another deployment, and that the embedded stack has of its own."""
+
 
 def stack_settings(env: Mapping[str, str] | None = None) -> Settings:
     """The settings of the embedded stack: its own servers and keys, whatever account the shell is set to.
@@ -21,16 +31,8 @@ def stack_settings(env: Mapping[str, str] | None = None) -> Settings:
     stack never does. Raises StackError.
     """
     env = os.environ if env is None else env
-    foreign = (
-        "MILLRACE_KAFKA",
-        "MILLRACE_S3_",
-        "MILLRACE_SPARK_",
-        "MILLRACE_STREAMHOST",
-        "MILLRACE_FEEDS",
-        "AWS_",
-    )
     try:
-        return settings_module.load({k: v for k, v in env.items() if not k.startswith(foreign)})
+        return settings_module.load({k: v for k, v in env.items() if not k.startswith(ANOTHER_DEPLOYMENT)})
     except SettingsError as error:
         raise StackError(str(error)) from None
 
