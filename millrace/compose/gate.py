@@ -13,14 +13,14 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from millrace import settings
 from millrace.catalog import Catalog, CatalogError, load_catalog
 from millrace.compose.readiness import Sight, has_a_past, left_alone, not_working
-from millrace.control.desired import read_desired
 from millrace.control.layout import ControlObjectError
-from millrace.control.status import observe_newest
+from millrace.control.view import read_view
 from millrace.doctor.airflow_access import PASSWORD, URL
 from millrace.doctor.examine import examine, examine_quickly
 from millrace.doctor.finding import Finding, count
@@ -87,8 +87,9 @@ class Gate:
                 continue
             if problem := not_working(name, sight, fed=self._is_fed(name)):
                 raise NotReady(problem)
-            assert sight.status is not None
-            told.append(f"{name} {sight.status.records:,} records, {sight.status.facts:,} facts")
+            assert sight.view.status is not None
+            counted = sight.view.status.status
+            told.append(f"{name} {counted.records:,} records, {counted.facts:,} facts")
         return "; ".join(told) or "none is to run"
 
     def compaction(self) -> str:
@@ -134,14 +135,8 @@ class Gate:
             raise NotReady(
                 f"Airflow has not read the DAG stream__{name} yet: see the log of airflow-dag-processor"
             )
-        seen = observe_newest(self._store, name)
-        return Sight(
-            bool(dag["is_paused"]),
-            read_desired(self._store, name),
-            seen.status if seen else None,
-            seen.age if seen else None,
-            self._hours(name, 1),
-        )
+        view = read_view(self._store, name, datetime.now(UTC), self._catalog.streams[name].rules)
+        return Sight(bool(dag["is_paused"]), view, self._hours(name, 1))
 
     def _hours(self, name: str, limit: int | None = None) -> int:
         if self._catalog.streams[name].dataset is None:

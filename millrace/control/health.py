@@ -128,7 +128,10 @@ def assess(
     if tried is not None and state in GONE:
         state, reason = "trying", tried.in_words(thresholds.preflight_within)
     if gone and not running_desired and state in ("stopping", "silent"):
-        state, reason = "stopped", f"{_who(status.status)} was ended before its last word; its host says it is gone"
+        state, reason = (
+            "stopped",
+            f"{_who(status.status)} was ended before its last word; its host says it is gone",
+        )
     healthy = state in KEEPS_UP if running_desired else state in ("stopped", "stopping", "fenced")
     return Health(state, reason, healthy, _numbers(status.status, now - status.written_at, thresholds))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from millrace.catalog import load_catalog
 from millrace.compose import gate
 from millrace.compose.gate import NotReady, pass_through
 from millrace.compose.readiness import Sight, has_a_past, left_alone, not_working
+from millrace.control.view import StreamView
 from millrace.settings import PROJECT_ROOT
 from tests.unit.control import samples
 
@@ -20,8 +20,8 @@ CATALOG = load_catalog(PROJECT_ROOT / "catalog")
 def sight(
     paused: bool = False, age: float = 2, hours: int = 0, wanted: str = "running", **status: Any
 ) -> Sight:
-    said = samples.status(**({"state": "running"} | status)).status
-    return Sight(paused, samples.desired(wanted), said, timedelta(seconds=age), hours)
+    said = samples.status(**({"state": "running", "age": age} | status))
+    return Sight(paused, StreamView("bikes", samples.NOW, samples.desired(wanted), status=said), hours)
 
 
 WORKS = {"records": 500, "facts": 20}
@@ -34,10 +34,14 @@ def test_a_stream_that_counts_works() -> None:
 @pytest.mark.parametrize(
     ("seen", "says"),
     [
-        (Sight(False, None, None, None, 0), "no driver has said a word yet; see the DAG stream__bikes"),
+        (
+            Sight(False, StreamView("bikes", samples.NOW), 0),
+            "no driver has said a word yet; see the DAG stream__bikes",
+        ),
         (sight(state="failed", error="no topic"), "failed: no topic; what it printed: logs/stream-bikes.log"),
-        (sight(state="starting"), "is starting"),
-        (sight(age=300, **WORKS), "has said nothing for 300 s"),
+        (sight(state="starting", started_at=samples.ago(20)), "bikes is starting: "),
+        (sight(age=300, **WORKS), "has not written for 5 min"),
+        (sight(lag=9, still_seconds=1800, **WORKS), "bikes is stalled: 9 records wait"),
         (sight(), "has counted nothing: does its feed run"),
     ],
 )
@@ -48,7 +52,9 @@ def test_what_a_stream_lacks_is_said(seen: Sight, says: str) -> None:
 def test_a_driver_that_goes_on_where_another_stopped_need_not_count_unless_something_waits() -> None:
     assert not_working("bikes", sight(hours=3, lag=0), fed=True) is None
     for waits in (7, None):
-        assert "has counted nothing" in (not_working("bikes", sight(hours=3, lag=waits), fed=True) or "")
+        assert "has counted nothing" in (
+            not_working("bikes", sight(hours=3, lag=waits, still_seconds=1), fed=True) or ""
+        )
 
 
 def test_without_a_feed_of_ours_a_stream_may_wait_for_its_first_record() -> None:
