@@ -19,6 +19,7 @@ from pathlib import Path
 
 from bench.embedded import Embedded, embedded
 from bench.measured import FOR_THROUGHPUT, fill, rate_of
+from bench.orders_peer import TUNED
 from millrace.feeds.orders.book import BOOK_BEGINS
 from millrace.feeds.orders.line import line_time, order_line
 from millrace.feeds.orders.market import orders
@@ -32,13 +33,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--lines", type=int, default=2_000_000)
     parser.add_argument("--rate", type=float, default=100.0, help="orders per second of event time")
-    options = parser.parse_args()
+    asked = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="millrace-bench-") as directory,
         embedded(Path(directory)) as stack,
     ):
         topic = "bench_orders"
-        messages = fill(stack, topic, _lines(options.lines, options.rate))
+        messages = fill(stack, topic, _lines(asked.lines, asked.rate))
         environment = stack.environment(
             topic,
             "order_metrics",
@@ -49,11 +50,11 @@ def main() -> None:
         )
         ours = rate_of(stack, topic, environment, messages)
         print(f"orders: {ours:,.0f} lines/s", flush=True)
-        for consumer, words in (
-            ("", "Spark read and split"),
-            ("tuned", "the same with our consumer's options"),
+        for options, words in (
+            ((), "Spark read and split"),
+            ((TUNED,), "the same with our consumer's options"),
         ):
-            peer = _peer(stack, topic, environment, messages, consumer)
+            peer = _peer(stack, topic, environment, messages, *options)
             print(f"{words}: {peer:,.0f}/s; ratio {ours / peer:.2f}", flush=True)
 
 
@@ -62,16 +63,8 @@ def _lines(count: int, rate: float) -> Iterator[tuple[None, bytes]]:
         yield None, order_line(order, line_time(BOOK_BEGINS + number / rate))
 
 
-def _peer(stack: Embedded, topic: str, environment: dict[str, str], messages: int, consumer: str) -> float:
-    command = [
-        sys.executable,
-        "-m",
-        "bench.orders_peer",
-        topic,
-        str(PER_BATCH),
-        str(messages),
-        *consumer.split(),
-    ]
+def _peer(stack: Embedded, topic: str, environment: dict[str, str], messages: int, *options: str) -> float:
+    command = [sys.executable, "-m", "bench.orders_peer", topic, str(PER_BATCH), str(messages), *options]
     done = subprocess.run(
         command, cwd=PROJECT_ROOT, env=environment, stdout=subprocess.PIPE, stderr=stack.log, check=True
     )

@@ -9,13 +9,15 @@ import sys
 
 from pyspark.sql import functions as F
 
-from bench.peer import AS_OURS, rate, read_topic
+from bench.peer import rate, read_topic
+
+TUNED = "tuned"
 
 
 def main() -> None:
     """Read the topic to its end and print the rate from the third batch on."""
     topic, per_batch, lines = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    records = read_topic(topic, per_batch, consumer=AS_OURS if sys.argv[4:] == ["tuned"] else None)
+    records = read_topic(topic, per_batch, tuned=sys.argv[4:] == [TUNED])
     parts = F.split(F.col("value").cast("string"), ",")  # only once there is a session
     split = records.select(*(parts[number].alias(f"field_{number}") for number in range(7)))
     print(rate(split.writeStream, lines))

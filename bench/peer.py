@@ -11,6 +11,7 @@ from pyspark.sql.streaming import DataStreamWriter
 
 from millrace import settings
 from millrace.catalog import load_catalog
+from spark_apps.runtime.kafka_source import FETCH_WAIT, MUCH_AT_A_TIME
 from spark_apps.runtime.session import start_session
 
 CONF = {
@@ -20,17 +21,13 @@ CONF = {
 }
 
 
-AS_OURS = {"kafka.max.poll.records": "20000", "kafka.max.partition.fetch.bytes": str(8 << 20)}
-"""How our drivers tune Kafka's consumer, for a peer that is to have the same."""
-
-
 def read_topic(
     topic: str,
     per_batch: str,
     conf: dict[str, str] | None = None,
-    consumer: dict[str, str] | None = None,
+    tuned: bool = False,
 ) -> DataFrame:
-    """A topic from its beginning, in a session like that of a driver; `consumer`: more options of the source."""
+    """A topic from its beginning, in a session like that of a driver; `tuned`: with the consumer's options of one."""
     found = settings.load()
     spec = load_catalog(found.catalog_dir).streams[os.environ["MILLRACE_BENCH_STREAM"]]
     spark = start_session(spec.model_copy(update={"spark_conf": CONF | (conf or {})}), _scratch())
@@ -40,8 +37,7 @@ def read_topic(
         .option("subscribe", topic)
         .option("startingOffsets", "earliest")
         .option("maxOffsetsPerTrigger", per_batch)
-        .option("kafka.fetch.max.wait.ms", "10")
-        .options(**(consumer or {}))
+        .options(**FETCH_WAIT, **(MUCH_AT_A_TIME if tuned else {}))
         .load()
     )
 
