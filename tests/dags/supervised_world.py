@@ -152,12 +152,25 @@ async def fired(trigger) -> dict:
     raise AssertionError("the trigger ended without an event, which Airflow takes for a failure")
 
 
-async def still_waiting(trigger, rounds: int = 5) -> bool:
+async def looks(rounds: int = 3) -> int:
+    """Wait until the store was looked at so often; which round that was. Whoever watches has seen all but the last."""
+    from millrace_airflow.shared_watch import shared_watch
+
+    seen = 0
+    for _ in range(rounds):
+        seen, _ = await asyncio.wait_for(shared_watch().next_sight(STREAM, seen), 60)
+    return seen
+
+
+async def still_waiting(trigger) -> bool:
     """Whether the trigger sees nothing to do for some rounds."""
     waiting = asyncio.ensure_future(fired(trigger))
-    await asyncio.sleep(rounds * 0.02)
+    looking = asyncio.ensure_future(looks())
+    await asyncio.wait({waiting, looking}, return_when=asyncio.FIRST_COMPLETED)
     done = waiting.done()
-    waiting.cancel()
+    for one in (waiting, looking):
+        one.cancel()
+    await asyncio.gather(waiting, looking, return_exceptions=True)
     return not done
 
 

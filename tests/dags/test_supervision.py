@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from millrace.control.desired import read_desired
-from tests.dags.supervised_world import STREAM, Shift, fired, running_shift, still_waiting
+from tests.dags.supervised_world import STREAM, Shift, fired, looks, running_shift, still_waiting
 
 
 def test_the_first_shift_deploys_starts_and_waits_in_the_triggerer(shift, world):
@@ -64,7 +64,7 @@ def test_nothing_that_happens_to_the_task_touches_the_stream(shift, world):
     async def killed_by_hand():
         trigger = shift.trigger()
         task = asyncio.ensure_future(fired(trigger))
-        await asyncio.sleep(0.1)
+        await looks()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await trigger.on_kill()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.dags.supervised_world import fired, running_shift, still_waiting
+from tests.dags.supervised_world import fired, looks, running_shift, still_waiting
 
 
 def test_a_triggerer_that_was_killed_is_followed_by_one_that_knows_as_much(shift, world):
@@ -21,9 +21,8 @@ def test_many_triggers_share_one_listing(shift, world, monkeypatch):
         from millrace_airflow.shared_watch import shared_watch
 
         waiting = [asyncio.ensure_future(fired(shift.trigger())) for _ in range(50)]
-        await asyncio.sleep(0.2)
-        watch = shared_watch()
-        rounds, listings = watch._rounds, world.store.listings - before
+        rounds = await looks()
+        watch, listings = shared_watch(), world.store.listings - before
         for one in waiting:
             one.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
@@ -32,8 +31,7 @@ def test_many_triggers_share_one_listing(shift, world, monkeypatch):
 
     before = world.store.listings
     rounds, listings = asyncio.run(fifty())
-    assert rounds >= 2
-    assert listings <= rounds + 1
+    assert listings <= rounds + 1, "of fifty, who would make fifty a round"
 
 
 def test_an_outage_of_the_store_is_waited_out(shift, world, capsys):
@@ -42,7 +40,7 @@ def test_an_outage_of_the_store_is_waited_out(shift, world, capsys):
     async def outage():
         waiting = asyncio.ensure_future(fired(shift.trigger()))
         world.store.away = True
-        await asyncio.sleep(0.1)
+        await looks()
         assert not waiting.done()
         world.store.away = False
         world.report("failed", error="boom", exit_code=12)
