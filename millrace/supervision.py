@@ -53,6 +53,8 @@ class HealthRules(BaseModel):
     """A lag of so many records is no finding, whatever it does. Default: 10 full micro-batches."""
     down_after: Annotated[Duration, between(timedelta(seconds=10), timedelta(days=1))] | None = None
     """Not at work for so long: worth an alert. Default: `start_within` and 30 s, so that a start is none."""
+    recovered_after: Annotated[Duration, between(timedelta(seconds=10), timedelta(days=1))] | None = None
+    """Healthy for so long again after an alert: `recovered`. Default: 2 min."""
 
 
 class RestartRules(BaseModel):

@@ -15,9 +15,6 @@ from millrace.control.history import Alert, AlertWord, History
 from millrace.control.store_clock import passed
 from millrace.supervision import AlertRules
 
-RECOVERED_AFTER = timedelta(minutes=2)
-"""Healthy for so long before it is said: a driver that fails again within a minute of each start has not recovered,
-and must not send two messages a minute."""
 TRIES = 4
 FIRST_RETRY = timedelta(minutes=1)
 """After a notifier that failed; doubled each time."""
@@ -110,7 +107,7 @@ def _word(
         since = down_since(history)
         return "down" if since is not None and passed(since, thresholds.down_after, now) else None
     last = history.last_health
-    well = last is not None and last.healthy and passed(last.at, RECOVERED_AFTER, now)
+    well = last is not None and last.healthy and passed(last.at, thresholds.recovered_after, now)
     return "recovered" if said and well and history.circuit is None else None
 
 

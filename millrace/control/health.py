@@ -66,6 +66,9 @@ class Thresholds:
     lagging_records: int = 5000
     down_after: timedelta = timedelta(minutes=2)
     """Not at work for so long: worth an alert."""
+    recovered_after: timedelta = timedelta(minutes=2)
+    """Healthy for so long before it is said: a driver that fails again within a minute of each start has not
+    recovered, and must not send two messages a minute."""
 
     @classmethod
     def of(cls, spec: StreamSpec, rules: Rules | None = None) -> Thresholds:
@@ -82,6 +85,7 @@ class Thresholds:
             lagging_for=said.lagging_for or min(max(cls.lagging_for, 40 * spec.trigger), LONGEST_LAGGING),
             lagging_records=_or(said.lagging_records, 10 * spec.max_messages_per_batch),
             down_after=said.down_after or start_within + LATE_START,
+            recovered_after=said.recovered_after or cls.recovered_after,
         )
 
 

@@ -135,7 +135,7 @@ def catalog_with_doom(home: Path) -> Path:
         "source": f"files://{home / 'inbox'}",
         "sinks": ["console"],
         "autostart": False,
-        "health": {"down_after": "10s"},
+        "health": {"down_after": "10s", "recovered_after": "10s"},
         "restarts": {"failures": 2},
         "alerts": {"connection": "team_chat"},
     }
@@ -158,10 +158,15 @@ def people(platform: Platform) -> Iterator[Receiver]:
 
 
 @pytest.fixture(scope="package")
-def outage(platform: Platform, people: Receiver) -> list[str]:
-    """Let the doomed stream fail until nothing more is to be told, then mend it; what people were told until then.
-    That it has recovered they are told two minutes later: other tests come in between."""
+def doom(platform: Platform, people: Receiver) -> None:
+    """The doomed stream begins to fail. It takes a while until all is told: other tests come in between."""
     platform.api.pause(dag_of(DOOMED), paused=False)
+
+
+@pytest.fixture(scope="package")
+def outage(platform: Platform, people: Receiver, doom: None) -> list[str]:
+    """Let the doomed stream fail until nothing more is to be told, then mend it; what people were told until then.
+    That it has recovered they are told later: again others come in between."""
     wait_until(lambda: len(people.got) >= 2, 300, "two messages about the doomed stream", every=0.5)
     told = list(people.titles)
     platform.inbox.mkdir()

@@ -1,6 +1,7 @@
 """A stream that cannot run, under the real Airflow: the circuit opens, and people are told.
 
-First of the tests of the platform: that it has recovered is told later (test_recovery.py), with the others in between.
+It begins to fail before the first test of the platform, and is mended here; that it has recovered is told later
+(test_recovery.py), with others in between.
 """
 
 from __future__ import annotations

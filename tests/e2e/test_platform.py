@@ -1,4 +1,4 @@
-"""The main job under Airflow: published hours are right, and supervision survives what happens to it."""
+"""The platform under Airflow: the doctor's word on it, and supervision survives what happens to it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-from datetime import UTC, datetime
 
 import psutil
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 
 from millrace.catalog import load_catalog
 from millrace.control.launcher import StreamHost
@@ -20,11 +18,6 @@ from millrace.doctor.finding import Finding
 from millrace.settings import PROJECT_ROOT
 from tests.conftest import wait_until
 from tests.e2e.conftest import Platform
-from tests.integration.streams import rows_in
-from tests.integration.test_order_stream import SUMS, row_key
-from tests.integration.test_station_stream import key_of, row_of
-from tests.oracles.orders import book_of
-from tests.oracles.stations import Message, movements
 
 pytestmark = pytest.mark.stack
 STREAM = "station_hourly"
@@ -47,96 +40,6 @@ def running_driver(platform: Platform, since: int) -> DriverStatus:
 
     wait_until(runs, 180, f"a driver after epoch {since} to run", every=0.5)
     return found[-1]
-
-
-def records(platform: Platform, topic: str) -> list[tuple[bytes, int]]:
-    """Every value in a topic, in order, with the broker's time in epoch milliseconds."""
-    consumer = Consumer(
-        {"bootstrap.servers": platform.settings.kafka, "group.id": "e2e", "enable.auto.commit": False}
-    )
-    partition = TopicPartition(topic, 0, 0)
-    _, end = consumer.get_watermark_offsets(partition, timeout=10)
-    consumer.assign([partition])
-    found: list[tuple[bytes, int]] = []
-    while len(found) < end:
-        for record in consumer.consume(min(1000, end - len(found)), timeout=10):
-            assert record.error() is None
-            found.append((record.value(), record.timestamp()[1]))
-    consumer.close()
-    return found
-
-
-def poll_of(value: bytes, arrived: int) -> Message:
-    poll = json.loads(value)
-    stations = tuple((station["station_id"], station["bikes"]) for station in poll["stations"])
-    return Message(poll["system_id"], poll["observed_at"], arrived // 1000, stations)
-
-
-@pytest.fixture(scope="module")
-def past_day(platform: Platform) -> None:
-    """Everything of the past is counted and published, however slow the machine (`up` waits only so long)."""
-
-    waiting = {}
-    for name, topic in ((STREAM, "station_polls"), ("order_metrics", "orders")):
-        status = newest_status(platform.store, name)
-        assert status is not None
-        waiting[name, topic] = sum(status.end_offsets[topic].values())
-
-    def caught_up() -> bool:
-        found = {key: newest_status(platform.store, key[0]) for key in waiting}
-        return all(
-            (status := found[key]) is not None and sum(status.offsets[key[1]].values()) >= goal
-            for key, goal in waiting.items()
-        )
-
-    wait_until(caught_up, 240, "the streams to have read the past", every=0.5)
-    run = platform.api.trigger("compact_hourly")
-    wait_until(
-        lambda: platform.api.run_state("compact_hourly", run) in ("success", "failed"),
-        240,
-        "the run",
-        every=1,
-    )
-    assert platform.api.run_state("compact_hourly", run) == "success"
-
-
-@pytest.mark.usefixtures("past_day")
-def test_the_published_day_equals_a_recount_of_what_is_in_kafka(platform: Platform) -> None:
-    dataset = load_catalog(PROJECT_ROOT / "catalog").datasets["hourly_summary"]
-    found, states = rows_in(platform.store, dataset)
-    rows = {key_of(row): row_of(row) for row in found}
-    polls = [poll_of(*record) for record in records(platform, "station_polls")]
-    truth = movements(polls, late_by=7200, max_gap=7200).rows
-    newest_hour = max(hour for _, _, hour in rows)
-    assert len({hour for _, _, hour in rows}) >= 23
-    assert states <= {"final", "provisional"}
-    assert "final" in states
-    # The newest published hours may have been published before their last polls: only whole ones compare.
-    complete = int(datetime.now(UTC).timestamp()) // 3600
-    assert newest_hour < complete
-    expected = {key: row for key, row in truth.items() if key[2] <= newest_hour}
-    assert rows == expected
-    assert sum(row[0] for row in rows.values()) > 1000, "a city in which nobody rides proves nothing"
-
-
-@pytest.mark.usefixtures("past_day")
-def test_the_published_orders_equal_a_recount_of_what_is_in_kafka(platform: Platform) -> None:
-    dataset = load_catalog(PROJECT_ROOT / "catalog").datasets["orders_hourly"]
-    found, _ = rows_in(platform.store, dataset)
-    rows = {row_key(row): tuple(row[name] for name in SUMS) for row in found}
-    truth = book_of(records(platform, "orders"), late_by=3600).rows
-    newest_hour = max(hour for _, hour in rows)
-    assert rows == {key: row for key, row in truth.items() if key[1] <= newest_hour}
-    assert sum(row[0] for row in rows.values()) > 10_000
-
-
-@pytest.mark.usefixtures("past_day")
-def test_compaction_by_hand_tells_who_listens(platform: Platform) -> None:
-    events = platform.api.get("/api/v2/assets/events?limit=1000")["asset_events"]
-    for dataset in ("hourly_summary", "orders_hourly"):
-        of_dataset = [event["extra"] for event in events if str(event.get("name")) == dataset]
-        announced = {extra["hour"] for extra in of_dataset if extra.get("hour")}
-        assert len(announced) == len(list(platform.store.list_objects(f"{dataset}/"))) > 0
 
 
 def test_the_doctor_finds_nothing_wrong_and_finds_what_is_made_wrong(platform: Platform) -> None:

@@ -126,6 +126,7 @@ def test_thresholds_follow_the_trigger_unless_the_catalog_names_them():
     assert (slow.stalled_after, slow.lagging_for) == (timedelta(minutes=20), timedelta(minutes=29))
     assert (slow.silent_after, slow.lagging_records) == (timedelta(minutes=2), 70)
     rules = {"silent_after": "10s", "start_within": "20s", "stalled_after": "40s", "lagging_for": "3min"}
+    rules |= {"recovered_after": "15s"}
     own = of(health=rules | {"lagging_records": 0})
     assert own == replace(
         usual,
@@ -135,6 +136,7 @@ def test_thresholds_follow_the_trigger_unless_the_catalog_names_them():
         lagging_for=timedelta(minutes=3),
         lagging_records=0,
         down_after=timedelta(seconds=50),
+        recovered_after=timedelta(seconds=15),
     )
 
 
