@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from millrace.control.status import DriverStatus, newest_status
 from millrace.control.supervised import dag_of
 from millrace.local.airflow_api import AirflowApi
 from millrace.local.credentials import ensure_secrets
@@ -32,6 +33,28 @@ from tests.webhook import Receiver, receiving
 
 DOOMED = "doomed"
 """A stream that nobody starts but the tests: it fails at each start, as long as its directory is not there."""
+
+IN_ORDER = (
+    "test_interrupted_up",
+    "test_main_job",
+    "test_outage",
+    "test_doctor",
+    "test_recovery",
+    "test_airflow_killed",
+    "test_stack_recovery",
+)
+"""The first needs no platform and the last ends it. What is to be told of an outage takes its time, in which tests run
+that need nothing of it; none of them kills an Airflow that is about to tell."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """These tests in their order, everything else where it is."""
+    mine = [number for number, item in enumerate(items) if item.path.parent == Path(__file__).parent]
+    if strangers := {items[number].path.stem for number in mine} - set(IN_ORDER):
+        raise pytest.UsageError(f"{', '.join(strangers)}: give it a place in IN_ORDER of {__file__}")
+    ordered = sorted((items[number] for number in mine), key=lambda item: IN_ORDER.index(item.path.stem))
+    for number, item in zip(mine, ordered, strict=True):
+        items[number] = item
 
 
 @dataclass(frozen=True)
@@ -72,6 +95,23 @@ class Platform:
     @property
     def supervisor(self) -> Supervisor:
         return Supervisor(self.home)
+
+    def driver(self, stream: str) -> DriverStatus | None:
+        """The newest driver's last word."""
+        return newest_status(self.store, stream)
+
+    def running_driver(self, stream: str, since: int) -> DriverStatus:
+        """The driver of a later epoch than `since`, once it runs and has said so."""
+        found: list[DriverStatus] = []
+
+        def runs() -> bool:
+            status = self.driver(stream)
+            if status is not None and status.driver_epoch > since and status.state == "running":
+                found.append(status)
+            return bool(found)
+
+        wait_until(runs, 180, f"a driver after epoch {since} to run", every=0.5)
+        return found[-1]
 
     def millrace(self, *arguments: str, timeout: float = 540) -> subprocess.CompletedProcess[str]:
         """Run the command as a person would; its output is in `stdout` (errors too)."""

@@ -1,7 +1,7 @@
 """A stream that cannot run, under the real Airflow: the circuit opens, and people are told.
 
 It begins to fail before the first test of the platform, and is mended here; that it has recovered is told later
-(test_recovery.py), with others in between.
+(test_recovery.py).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The stream of test_outage.py, which was mended: people are told, once. After the tests that need nothing of it."""
+"""The stream of test_outage.py, which was mended: people are told, once."""
 
 from __future__ import annotations
 
