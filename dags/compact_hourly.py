@@ -110,7 +110,12 @@ with DAG(
         compaction_tasks.compact(get_current_context(), chunk)
 
     fold_backlog = FoldBacklogOperator(
-        task_id="fold_backlog", conn_id="spark_default", pool=policy.PUBLISH_POOL
+        task_id="fold_backlog",
+        conn_id="spark_default",
+        pool=policy.PUBLISH_POOL,
+        # Of one slot: mostly there is no backlog, and no hour should wait until that has been found.
+        priority_weight=0,
+        weight_rule="absolute",
     )
 
     @task(trigger_rule="none_skipped", retries=2)

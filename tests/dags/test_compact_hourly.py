@@ -94,6 +94,7 @@ class Run:
         with create_session() as session:
             instances = session.query(TaskInstance).filter_by(run_id=dag_run.run_id).all()
             self.tasks = {(one.task_id, one.map_index): str(one.state) for one in instances}
+            self.weights = {one.task_id: one.priority_weight for one in instances}
             self.names = [one.rendered_map_index for one in instances if one.rendered_map_index]
             events = (
                 session.query(AssetEvent, AssetModel)
@@ -115,13 +116,16 @@ def iso(at: datetime) -> str:
 
 
 def test_every_due_hour_is_published_and_announced_by_an_event_of_its_own(run, store):
-    hours = [hour(number) for number in range(1, 31)]
+    hours = [hour(number) for number in range(1, 27)]
     for at in hours:
         land(store, at)
     done = run()
     assert done.state == "success"
     for at in hours:
         assert store.get(published_key(DATASET.prefix, at))
+    assert done.weights["compact"] > done.weights["fold_backlog"], (
+        "no hour waits for the word that there is no backlog"
+    )
     assert {name for name, _ in done.events} == {"hourly_summary"}
     assert done.uris == {"s3://millrace/hourly_summary"}
     assert sorted(extra["hour"] for extra in done.extras()) == sorted(iso(at) for at in hours)
@@ -130,8 +134,8 @@ def test_every_due_hour_is_published_and_announced_by_an_event_of_its_own(run, s
     }
     assert sorted(done.names) == sorted(
         [
-            f"hourly_summary {hours[29]:%Y-%m-%d %H}h to {hours[6]:%Y-%m-%d %H}h (24 hours)",
-            f"hourly_summary {hours[5]:%Y-%m-%d %H}h to {hours[0]:%Y-%m-%d %H}h (6 hours)",
+            f"hourly_summary {hours[25]:%Y-%m-%d %H}h to {hours[2]:%Y-%m-%d %H}h (24 hours)",
+            f"hourly_summary {hours[1]:%Y-%m-%d %H}h to {hours[0]:%Y-%m-%d %H}h (2 hours)",
         ]
     )
 
