@@ -58,14 +58,14 @@ def sweep(settings: Settings, steps: Steps) -> None:
     with steps.step("Ending what an earlier run left behind") as note:
         note(f"{len(left)} processes")
         supervisors = [process for process in left if _is_supervisord(process)]
-        # A driver can only finish its micro-batch while the servers it needs are there.
-        can_finish = answers(settings.ports.kafka) and answers(settings.ports.s3)
-        # Supervisors first, or they would start again what is ended.
-        end(supervisors, patience=90 if can_finish else 5)
-        # Drivers were given their time by the stream host above. Of the rest, Airflow's scheduler cannot end
-        # in order any more (it logs into a pipe that is gone) and has nothing that it could lose.
-        end(roots(supervisor.processes()), patience=8)
-        end(supervisor.processes(), patience=2)
+        kafka, s3 = answers(settings.ports.kafka), answers(settings.ports.s3)
+        # Supervisors first, or they would start again what is ended. Drivers are given their time by the stream
+        # host, which is one; they can only finish their micro-batches while the servers they need are there.
+        end(supervisors, patience=90 if kafka and s3 else 0)
+        # Of the rest a server can end in order. Airflow's scheduler cannot any more (it logs into a pipe that is
+        # gone) and has nothing that it could lose; nor has what talks to servers that are gone.
+        end(roots(supervisor.processes()), patience=8 if kafka or s3 else 1)
+        end(supervisor.processes(), patience=1)
 
 
 def _is_supervisord(process: psutil.Process) -> bool:
