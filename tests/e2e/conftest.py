@@ -39,6 +39,7 @@ IN_ORDER = (
     "test_main_job",
     "test_outage",
     "test_doctor",
+    "test_stack",
     "test_recovery",
     "test_airflow_killed",
     "test_stack_recovery",
