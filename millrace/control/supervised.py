@@ -107,4 +107,5 @@ def thresholds_for(spec: Supervised, rules: Rules | None = None) -> Thresholds:
         stop_within=spec.stop_within,
         stalled_after=said.stalled_after or FEED_STALLED_AFTER,
         down_after=said.down_after or start_within + LATE_START,
+        recovered_after=said.recovered_after or Thresholds.recovered_after,
     )

@@ -152,9 +152,9 @@ def _raised(info: Any) -> str | None:
 
 
 def _gx_suite(expectations: Sequence[Expected]) -> Any:
+    _begin()
     from great_expectations.core.expectation_suite import ExpectationSuite
 
-    _begin()
     made = [
         {"type": one.type, "kwargs": one.kwargs, "severity": one.severity, "meta": {"name": one.name}}
         for one in expectations

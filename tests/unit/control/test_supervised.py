@@ -87,3 +87,12 @@ def test_each_has_its_dag_its_log_and_its_directory(tmp_path):
     assert (dag_of("bikes"), dag_of("feed-orders")) == ("stream__bikes", "feed__orders")
     assert log_file(tmp_path, "feed-orders") == tmp_path / "logs" / "feed-orders.log"
     assert stream_dir(tmp_path, "feed-orders") == tmp_path / "feeds" / "orders"
+
+
+def test_all_that_the_catalog_says_of_a_feeds_health_counts():
+    said = HealthRules(
+        silent_after="11s", start_within="12s", stalled_after="13s", down_after="14s", recovered_after="15s"
+    )
+    found = thresholds_for(SupervisedFeed.of(FEED.model_copy(update={"health": said})))
+    for name, value in said.model_dump(exclude_none=True).items():
+        assert getattr(found, name) == value, name
