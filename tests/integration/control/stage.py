@@ -29,7 +29,7 @@ from millrace.store import S3Store
 from tests.conftest import wait_until
 
 SPEC = StreamSpec(
-    name="bikes", app="fake_driver", source="kafka://t", dataset="d", stop_within=timedelta(seconds=5)
+    name="bikes", app="fake_driver", source="kafka://t", dataset="d", stop_within=timedelta(seconds=2)
 )
 STARTS_WITHIN = 30.0
 

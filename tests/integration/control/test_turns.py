@@ -62,7 +62,7 @@ def test_a_preflight_that_takes_longer_than_a_start_is_left_alone(stage):
             seen = observe_preflight(stage.store, SPEC.name)
             return seen.preflight.for_seconds if seen is not None else 0
 
-        stage.until(lambda: tried_for() > 6, 120, "a preflight of 6 s")
+        stage.until(lambda: tried_for() > 5, 120, "a preflight of 5 s")
         spec = SPEC.model_copy(update=quick)
         turn = replace(reconciler(stage), spec=spec).turn()
         assert (turn.action.kind, turn.health.state) == ("wait", "trying"), turn
