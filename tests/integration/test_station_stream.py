@@ -92,7 +92,7 @@ def row_of(row: dict[str, Any]) -> Row:
     )
 
 
-def test_killed_twice_with_two_systems_repeats_and_garbage_it_is_exact(stream: StreamUnderTest) -> None:
+def test_killed_three_times_with_two_systems_repeats_and_garbage_it_is_exact(stream: StreamUnderTest) -> None:
     dice = random.Random(7)
     messages = interleaved(city("north", 1, 140), city("south", 2, 140, start=T0 + 1800))
     messages += messages[100:160]  # the same polls a second time: repeats, and some of them too late
@@ -111,14 +111,14 @@ def test_killed_twice_with_two_systems_repeats_and_garbage_it_is_exact(stream: S
     records += [end_of_input("north", T0), end_of_input("south", T0)]
     truth = movements(messages, late_by=7200, max_gap=7200)
 
-    third = len(records) // 3
-    for life, chosen in enumerate(dice.sample(["its Python", "its JVM"], 2)):
-        stream.send(records[life * third : (life + 1) * third])
+    quarter = len(records) // 4
+    for life, chosen in enumerate(dice.sample(["all of it", "its Python", "its JVM"], 3)):
+        stream.send(records[life * quarter : (life + 1) * quarter])
         with stream.driver() as process:
-            stream.wait_for_offset(life * third + 1, process)  # so this life has committed something
+            stream.wait_for_offset(life * quarter + 1, process)  # so this life has committed something
             time.sleep(dice.random())
             kill(process, chosen)
-    stream.send(records[2 * third :])
+    stream.send(records[3 * quarter :])
     with stream.driver() as process:
         stream.wait_for_offset(len(records), process)
         compact(stream)
