@@ -21,7 +21,7 @@ OF_EACH = {
     "order_metrics": ["killed before the commit"],
     "station_hourly": ["S3 resets connections"],
 }
-OF_ALL = ["Kafka killed", "S3 server killed", "stream host killed"]
+OF_ALL = ["Kafka killed", "S3 server killed"]
 
 
 @pytest.fixture(scope="module")

@@ -115,8 +115,9 @@ def iso(at: datetime) -> str:
     return f"{at:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def test_every_due_hour_is_published_and_announced_by_an_event_of_its_own(run, store):
-    hours = [hour(number) for number in range(1, 27)]
+def test_every_due_hour_is_published_and_announced_by_an_event_of_its_own(run, store, monkeypatch):
+    monkeypatch.setattr("millrace_airflow.compaction.CHUNK", 6)
+    hours = [hour(number) for number in range(1, 9)]
     for at in hours:
         land(store, at)
     done = run()
@@ -134,7 +135,7 @@ def test_every_due_hour_is_published_and_announced_by_an_event_of_its_own(run, s
     }
     assert sorted(done.names) == sorted(
         [
-            f"hourly_summary {hours[25]:%Y-%m-%d %H}h to {hours[2]:%Y-%m-%d %H}h (24 hours)",
+            f"hourly_summary {hours[7]:%Y-%m-%d %H}h to {hours[2]:%Y-%m-%d %H}h (6 hours)",
             f"hourly_summary {hours[1]:%Y-%m-%d %H}h to {hours[0]:%Y-%m-%d %H}h (2 hours)",
         ]
     )
