@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import psutil
 
 from tests.compose.ground import run
 from tests.compose.stack import Container, Stack, StackFailed
+from tests.conftest import wait_until
 
 EXECUTOR = "CoarseGrainedExecutorBackend"
 
@@ -56,11 +56,15 @@ def executors(stack: Stack, ui: str) -> list[Executor]:
 class Batches:
     """The micro-batches of a stream, by Spark's own logs in the volume of the stream host."""
 
-    def __init__(self, volume: str, stream: str) -> None:
+    def __init__(self, spark: Path) -> None:
+        self._spark = spark
+        if not (spark / "commits").is_dir():
+            raise StackFailed(f"{spark} is no checkpoint with commits")
+
+    @classmethod
+    def of(cls, volume: str, stream: str) -> Batches:
         told = json.loads(run(["docker", "volume", "inspect", volume]).stdout)
-        self._spark = Path(told[0]["Mountpoint"]) / "streams" / stream / "checkpoint" / "spark"
-        if not (self._spark / "commits").is_dir():
-            raise StackFailed(f"{stream} has no checkpoint with commits in {self._spark}")
+        return cls(Path(told[0]["Mountpoint"]) / "streams" / stream / "checkpoint" / "spark")
 
     def at_work(self) -> int | None:
         """The batch that is begun and not committed; None between two."""
@@ -71,15 +75,18 @@ class Batches:
         return (self._spark / "commits" / str(batch)).exists()
 
     def wait_at_work(self, within: float) -> int:
-        """The number of a batch that has begun just now. Raises StackFailed."""
-        deadline = time.monotonic() + within
-        while self.at_work() is not None and time.monotonic() < deadline:
-            time.sleep(0.005)
-        while time.monotonic() < deadline:
-            if (batch := self.at_work()) is not None:
-                return batch
-            time.sleep(0.005)
-        raise StackFailed(f"no micro-batch began within {within:g} s: {self._spark}")
+        """The number of the next batch, which has begun just now."""
+        last, found = self._newest("offsets"), []
+
+        def begins() -> bool:
+            batch = self.at_work()
+            if batch is not None and batch > last:
+                found.append(batch)
+            return bool(found)
+
+        # A batch takes some tenths of a second.
+        wait_until(begins, within, f"a micro-batch to begin in {self._spark}", every=0.005)
+        return found[0]
 
     def _newest(self, log: str) -> int:
         names = [path.name for path in (self._spark / log).iterdir() if path.name.isdigit()]

@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import pytest
+
 from millrace.settings import PROJECT_ROOT
 from tests.compose.ground import run
+from tests.conftest import wait_until
 
 POLL = 0.5
 
@@ -121,11 +124,10 @@ class Stack:
         every: float = POLL,
     ) -> None:
         """Until a condition is true; `about` is the service whose log is told when it does not become so."""
-        deadline = time.monotonic() + within
-        while not condition():
-            if time.monotonic() > deadline:
-                raise StackFailed(f"waited {within:g} s in vain for {what}\n{self.last_words(about)}")
-            time.sleep(every)
+        try:
+            wait_until(condition, within, what, every)
+        except pytest.fail.Exception as failure:
+            raise StackFailed(f"{failure}\n{self.last_words(about)}") from None
 
     def last_words(self, service: str = "", lines: int = 40) -> str:
         """How all containers are, and the end of the log of one service, or of all that are not well."""

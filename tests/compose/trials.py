@@ -195,7 +195,7 @@ def spark(scene: Scene, told: Told) -> str:
 
 def test_a_worker_and_an_executor_killed_mid_batch(scene: Scene, told: Told, spark: str) -> None:
     stream = "order_metrics"
-    batches = cluster.Batches(scene.stack.volume("streamhost-home"), stream)
+    batches = cluster.Batches.of(scene.stack.volume("streamhost-home"), stream)
     with told.step("An executor killed mid-batch") as say:
         victim = executor_of(scene, spark, stream)
         batch = cluster.kill_mid_batch(batches, victim.pid, within=PATIENCE)
