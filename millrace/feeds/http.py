@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,20 +16,24 @@ from tenacity import (
     RetryCallState,
     retry_if_exception_type,
     stop_after_attempt,
+    stop_before_delay,
     stop_never,
     wait_random_exponential,
 )
 
 from millrace import __version__
 from millrace.feeds.model import Rejection
-from millrace.feeds.secrets import redact
+from millrace.feeds.secrets import redact, redact_bytes
 from millrace.feeds.source_watch import SourceWatch
 
 log = logging.getLogger(__name__)
 
 MAX_BODY = 32 * 1024 * 1024
 """Bytes. The greatest real station_status is about 2 MB; more than this is not one."""
+KEPT_OF_TOO_LARGE = 1_000_000
 MAX_RETRY_AFTER = 3600.0
+WHOLE_ANSWER_WITHIN = 120.0
+"""Seconds. The client's own limits are for each piece; a server that sends a byte now and then never exceeds them."""
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -92,16 +97,23 @@ class Fetcher:
         self._validators: dict[str, dict[str, str]] = {}
 
     async def get(
-        self, url: str, *, on_failure: Callable[[Transient, float], None], source: str = ""
+        self,
+        url: str,
+        *,
+        on_failure: Callable[[Transient, float], None],
+        source: str = "",
+        within: float | None = None,
     ) -> Reply:
         """The body, or that nothing changed. `on_failure(error, seconds until the next try)` is told of every
         failure that is tried again; `source` tells one of several that a feed asks from the others. Raises FetchFailed
-        for failures that are not tried again."""
+        for failures that are not tried again, also because the next try would be later than `within` seconds after the
+        first."""
         attempts = self._backoff.attempts
+        stop = stop_after_attempt(attempts) if attempts else stop_never
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(Transient),
             wait=self._wait,
-            stop=stop_after_attempt(attempts) if attempts else stop_never,
+            stop=stop if within is None else stop | stop_before_delay(within),
             before_sleep=lambda state: _tell(state, on_failure),
             reraise=True,
         ):
@@ -122,10 +134,15 @@ class Fetcher:
     async def _get_once(self, url: str) -> Reply:
         problem = ""
         try:
-            async with self._client.stream("GET", url, headers=self._validators.get(url)) as response:
+            async with (
+                asyncio.timeout(WHOLE_ANSWER_WITHIN),
+                self._client.stream("GET", url, headers=self._validators.get(url)) as response,
+            ):
                 body = await _read(response)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             problem = redact(f"{type(error).__name__}: {error}".rstrip(": "))
+        except TimeoutError:
+            problem = f"no whole answer within {WHOLE_ANSWER_WITHIN:g} s"
         if problem:
             # Raised out here, so that the httpx exception, which carries the URL, is not attached to it.
             raise Transient(problem)
@@ -138,7 +155,10 @@ class Fetcher:
 
     def _remember(self, url: str, headers: httpx.Headers) -> None:
         validators = {"If-None-Match": headers.get("etag"), "If-Modified-Since": headers.get("last-modified")}
-        self._validators[url] = {name: value for name, value in validators.items() if value}
+        # Only what can be sent back: a header may come with bytes that httpx refuses to send.
+        self._validators[url] = {
+            name: value for name, value in validators.items() if value and value.isascii()
+        }
 
     def _wait(self, state: RetryCallState) -> float:
         backoff = wait_random_exponential(multiplier=self._backoff.first, max=self._backoff.longest)
@@ -161,8 +181,11 @@ def _failure(response: httpx.Response, body: bytes) -> FetchFailed:
     status = response.status_code
     if response.is_success:
         detail = f"the body has more than {MAX_BODY} bytes; its beginning is kept"
-        return FetchFailed(detail, Rejection("too_large", detail, body[:1_000_000]), status)
-    detail = f"HTTP {status} {response.reason_phrase}".rstrip()
+        beginning = redact_bytes(body)[
+            :KEPT_OF_TOO_LARGE
+        ]  # before the cut: half a secret would not be known for one
+        return FetchFailed(detail, Rejection("too_large", detail, beginning), status)
+    detail = redact(f"HTTP {status} {response.reason_phrase}".rstrip())
     rejection = Rejection("http_error", detail, body) if body else None
     if status in _RETRIED:
         return Transient(detail, rejection, status, retry_after(response.headers.get("retry-after")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from millrace.feeds.model import Unreadable
 
@@ -37,7 +38,7 @@ def epoch_seconds(value: object, what: str) -> int:
             seconds = float(text)
         else:
             try:
-                moment = datetime.fromisoformat(text)
+                moment = datetime.fromisoformat(text.upper())  # RFC 3339 allows t and z
             except ValueError:
                 pass
             else:
@@ -88,6 +89,16 @@ def identifier(value: object, what: str) -> str:
     except UnicodeEncodeError:
         raise Unreadable("bad_id", f"{what} {value!r} is not valid Unicode") from None
     return value
+
+
+def is_http_url(text: str) -> bool:
+    """Whether it is an absolute URL that can be asked over HTTP."""
+    try:
+        parts = urlsplit(text)
+        # `port` is read only to be checked: of a wrong one it raises ValueError, here and wherever else it is read.
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _shown(value: object) -> str:

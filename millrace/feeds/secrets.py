@@ -22,9 +22,10 @@ def redact(text: str) -> str:
 
 
 def redact_bytes(body: bytes) -> bytes:
-    """The same for bytes, such as a reply that quotes the request."""
+    """The same for bytes, such as a reply that quotes the request, in any encoding that JSON may come in."""
     for secret in _secrets:
-        body = body.replace(secret.encode(), HIDDEN.encode())
+        for encoding in ("utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
+            body = body.replace(secret.encode(encoding), HIDDEN.encode(encoding))
     return body
 
 

@@ -66,7 +66,7 @@ class SourceWatch:
         """Something could not be read."""
         with self._lock:
             self._rejected[reason] += 1
-            self._unreadable = f"{reason}: {detail}"
+            self._unreadable = _sayable(f"{reason}: {detail}")
 
     def answered(self, source: str = "") -> None:
         """One of the feed's sources has answered, whatever it says; the addresses of others may still be silent."""
@@ -83,7 +83,7 @@ class SourceWatch:
         """A source does not answer, or refuses; counts from the first time on, until it answers again."""
         with self._lock:
             since, _ = self._problems.get(source, (self._now(), problem))
-            self._problems[source] = since, problem
+            self._problems[source] = since, _sayable(problem)
 
     def seen(self) -> Seen:
         with self._lock:
@@ -105,3 +105,8 @@ class SourceWatch:
         source, (since, problem) = min(self._problems.items(), key=lambda item: item[1][0])
         others = f", and {len(self._problems) - 1} more" if len(self._problems) > 1 else ""
         return {"problem": f"{source}: {problem}{others}" if source else problem, "problem_since": since}
+
+
+def _sayable(text: str) -> str:
+    """A text that quotes what came, without halves of surrogate pairs: no status could be written with them."""
+    return text.encode("utf-8", "replace").decode("utf-8")

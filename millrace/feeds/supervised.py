@@ -28,6 +28,7 @@ from millrace.feeds.http import FetchFailed
 from millrace.feeds.interrupted import Interrupted
 from millrace.feeds.predecessors import wait_for_predecessors
 from millrace.feeds.run import run_feed
+from millrace.feeds.secrets import redact
 from millrace.feeds.sink import DeliveryError
 from millrace.feeds.source_watch import SourceWatch
 from millrace.feeds.stop import Stop
@@ -120,7 +121,7 @@ class SupervisedRun:
             log.exception("%s: the feed failed", self._spec.name)
             if self._fenced_by:
                 return self._fenced()
-            return "failed", CRASHED, f"{type(error).__name__}: {str(error)[:2000]}"
+            return "failed", CRASHED, f"{type(error).__name__}: {redact(str(error))[:2000]}"
         if self._fenced_by:
             return self._fenced()
         if self._stop.is_set:

@@ -355,7 +355,7 @@ def test_without_a_usable_key_it_says_where_to_get_one(
 def test_a_stop_in_the_middle_of_a_poll_sends_the_pages_that_were_fetched(
     bench: FeedBench, server: FeedServer
 ) -> None:
-    serve_seoul(server, 2735, p2001=Answer(b"busy", 503, {"Retry-After": "3000"}))
+    serve_seoul(server, 2735, p2001=Answer(b"busy", 503, {"Retry-After": "30"}))
     environment = {"SEOUL_API_KEY": KEY}
     path = f"/{KEY}/json/bikeList/2001/3000/"
     with bench.running(lambda context: seoul.run(context, SeoulOptions(url=server.url), QUICK, environment)):

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from millrace.feeds.context import FeedContext, shown
 from millrace.feeds.gbfs.parse import parse_discovery, parse_station_status, parse_system_id
-from millrace.feeds.http import Backoff, Fetcher, FetchFailed, Transient, new_client, place
+from millrace.feeds.http import Backoff, Fetcher, FetchFailed, Reply, Transient, new_client, place
 from millrace.feeds.model import Parsed, Poll, Rejection, Unreadable
 from millrace.feeds.options import GbfsOptions, GbfsSystem
 from millrace.feeds.reading import identifier
@@ -23,6 +23,8 @@ Value = TypeVar("Value")
 
 _DISCOVER_AGAIN = 24 * 3600.0
 _REFUSED_WAIT = 300.0
+_MOVED_AFTER = 600.0
+"""Seconds for which an address from gbfs.json may fail; then gbfs.json is read again, which may name another by now."""
 _STALE = 900
 _FUTURE = 300
 
@@ -84,19 +86,28 @@ class _SystemPoller:
     async def _turn(self) -> float:
         """One look at the system; the seconds until the next."""
         try:
-            if self._status_url is None or self._context.clock() - self._discovered > _DISCOVER_AGAIN:
-                self._status_url = await self._discover()
-                self._discovered = self._context.clock()
-            return await self._poll(self._status_url)
+            return await self._poll(await self._address())
         except FetchFailed as error:
             self._status_url = None  # it may have moved: gbfs.json is read again
-            wait = max(self._interval, _REFUSED_WAIT)
-            then = f"asks again in {wait:.0f} s, from gbfs.json on"
-            if error.rejection is not None:
-                self._reject(error.rejection, then)
-            else:
-                log.error("%s: %s; %s", self.label, error, then)
+            asked = error.retry_after if isinstance(error, Transient) else None
+            wait = max(self._interval, _REFUSED_WAIT, asked or 0.0)
+            self._tell(error, f"asks again in {wait:.0f} s, from gbfs.json on")
             return wait
+
+    async def _address(self) -> str:
+        """Where station_status is. gbfs.json is read again once a day; an address that it named serves on when it
+        cannot be read just then."""
+        known = self._status_url
+        if known is not None and self._context.clock() - self._discovered <= _DISCOVER_AGAIN:
+            return known
+        try:
+            known = await self._discover()
+        except FetchFailed as error:
+            if known is None:
+                raise
+            self._tell(error, "goes on with the address of station_status that it knows")
+        self._status_url, self._discovered = known, self._context.clock()
+        return known
 
     async def _discover(self) -> str:
         feeds = await self._read(
@@ -127,7 +138,7 @@ class _SystemPoller:
         self._system_id = system_id
 
     async def _poll(self, url: str) -> float:
-        reply = await self._fetcher.get(url, on_failure=self._on_failure, source=self._source)
+        reply = await self._get(url, _MOVED_AFTER)
         now = self._context.now()
         if reply.body is None:
             self._tell_if_stale(now)
@@ -182,7 +193,10 @@ class _SystemPoller:
     async def _read(self, url: str, parse: Callable[[bytes], Value]) -> Value:
         """Fetch and parse one of the small files. Raises FetchFailed for what cannot be read."""
         self._fetcher.forget(url)
-        reply = await self._fetcher.get(url, on_failure=self._on_failure, source=self._source)
+        within = None if url == self._system.url else _MOVED_AFTER
+        if self._status_url is not None:
+            within = 0.0  # polls wait for this, and could go on without it
+        reply = await self._get(url, within)
         body = reply.body or b""
         try:
             return parse(body)
@@ -190,12 +204,20 @@ class _SystemPoller:
             detail = f"{place(url)}: {error.detail}"
             raise FetchFailed(detail, Rejection(error.reason, detail, body)) from None
 
-    def _on_failure(self, error: Transient, wait: float) -> None:
-        then = f"next try in {wait:.0f} s"
+    async def _get(self, url: str, within: float | None) -> Reply:
+        return await self._fetcher.get(
+            url,
+            on_failure=lambda error, wait: self._tell(error, f"next try in {wait:.0f} s"),
+            source=self._source,
+            within=within,
+        )
+
+    def _tell(self, error: FetchFailed, then: str) -> None:
         if error.rejection is not None:
             self._reject(error.rejection, then)
         else:
-            log.warning("%s: %s; %s", self.label, error, then)
+            level = logging.WARNING if isinstance(error, Transient) else logging.ERROR
+            log.log(level, "%s: %s; %s", self.label, error, then)
 
     def _reject(self, rejection: Rejection, then: str) -> None:
         now = self._context.now()

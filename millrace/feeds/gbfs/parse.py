@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 from millrace.feeds.model import Parsed, Poll, Rejection, Station, Unreadable
-from millrace.feeds.reading import count, epoch_seconds, flag, identifier, load_json
+from millrace.feeds.reading import count, epoch_seconds, flag, identifier, is_http_url, load_json
 
 _MAX_TTL = 24 * 3600
 
@@ -43,10 +43,9 @@ def parse_discovery(body: bytes, base_url: str, language: str = "en") -> dict[st
         if isinstance(name, str) and isinstance(url, str):
             try:
                 absolute = urljoin(base_url, url.strip())
-                usable = urlsplit(absolute).scheme in ("http", "https")
             except ValueError:
                 continue
-            if usable:
+            if is_http_url(absolute):
                 found.setdefault(name.removesuffix(".json"), absolute)
     return found
 
@@ -98,7 +97,7 @@ def _station(value: object) -> Station:
         raise Unreadable("missing_field", "it is not an object")
     get = value.get
     station_id = identifier(get("station_id"), "station_id")
-    raw = get("num_bikes_available", get("num_vehicles_available"))
+    raw = _either(value, "num_bikes_available", "num_vehicles_available")
     bikes = count(raw)
     if bikes is None:
         what = "is missing" if raw is None else f"is {str(raw)[:40]!r}, not a count"
@@ -108,12 +107,18 @@ def _station(value: object) -> Station:
         bikes,
         docks=count(get("num_docks_available")),
         ebikes=count(get("num_ebikes_available")),
-        bikes_disabled=count(get("num_bikes_disabled", get("num_vehicles_disabled"))),
+        bikes_disabled=count(_either(value, "num_bikes_disabled", "num_vehicles_disabled")),
         docks_disabled=count(get("num_docks_disabled")),
         installed=flag(get("is_installed")),
         renting=flag(get("is_renting")),
         returning=flag(get("is_returning")),
     )
+
+
+def _either(station: dict[str, Any], bikes: str, vehicles: str) -> object:
+    """The field by its name in versions 1 and 2, else in 3. Some write both, and null in the one they do not use."""
+    value = station.get(bikes)
+    return station.get(vehicles) if value is None else value
 
 
 def _data(reply: object) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The Seoul bikeList API as a running feed: every interval all pages, as one poll.
 
-The API has no timestamp: a poll is dated by the moment its first page was asked for, and so are all its pages.
+The API has no timestamp: a poll is dated by the moment its first page came, and so are all its pages. So they must come
+soon after one another: while the API does not answer for one of them, the counts on the others grow old.
 The key stands in the path of the URL (the API knows no other place), so URLs are never printed here, and
 `secrets` hides the key from what httpx prints.
 """
@@ -18,7 +19,7 @@ from millrace.feeds.context import FeedContext, shown
 from millrace.feeds.http import Backoff, Fetcher, FetchFailed, Transient, new_client
 from millrace.feeds.model import Poll, Rejection, Station, Unreadable
 from millrace.feeds.options import SeoulOptions
-from millrace.feeds.secrets import keep_secret, redact
+from millrace.feeds.secrets import keep_secret, redact_bytes
 from millrace.feeds.send_poll import send_poll
 from millrace.feeds.seoul.parse import ROWS_PER_PAGE, ErrorReply, SeoulPage, parse_page
 from millrace.feeds.tasks import run_until_stopped
@@ -69,65 +70,66 @@ class _Poller:
         self._system_id = options.system_id
         self._interval = options.interval.total_seconds()
         self._fetcher = fetcher
+        self._came_at = 0
+        """When the first page of the poll in hand came, epoch seconds UTC."""
         self.sent = 0
 
     async def run(self) -> None:
         while True:
-            began = self._context.clock()
             wait = await self._turn()
             if self._context.once:
                 return
-            await asyncio.sleep(max(0.0, wait - (self._context.clock() - began)))
+            await asyncio.sleep(wait)
 
     async def _turn(self) -> float:
-        """One poll; the seconds from its beginning to the next one's. Pages that were fetched are sent even when
-        a later one fails or the feed is stopped: a station that is missing from a poll costs nothing."""
-        at = self._context.now()
+        """One poll; the seconds until the next. Pages that were fetched are sent even when a later one fails or the
+        feed is stopped: a station that is missing from a poll costs nothing."""
         stations: list[Station] = []
         try:
-            await self._pages(at, stations)
+            await self._pages(stations)
         except FetchFailed as error:
-            wait = max(self._interval, _REFUSED_WAIT)
-            if error.rejection is not None:
-                self._reject(error.rejection, at, f"asks again in {wait:.0f} s")
-            else:
-                log.error("%s: %s; asks again in %.0f s", self._system_id, error, wait)
+            asked = error.retry_after if isinstance(error, Transient) else None
+            wait = max(self._interval, _REFUSED_WAIT, asked or 0.0)
+            self._tell(error, f"asks again in {wait:.0f} s")
             return wait
         finally:
             if stations:
-                self._send(Poll(self._system_id, at, at, stations))
-        return self._interval
+                self._send(Poll(self._system_id, self._came_at, self._came_at, stations))
+        return max(0.0, self._interval - (self._context.clock() - self._came_at))
 
-    async def _pages(self, at: int, stations: list[Station]) -> None:
+    async def _pages(self, stations: list[Station]) -> None:
         for number in range(_MAX_PAGES):
-            page = await self._page(number, at)
+            page = await self._page(number)
+            if number == 0:
+                self._came_at = self._context.now()
             stations.extend(page.stations)
             for rejection in page.rejections:
-                self._reject(rejection, at, "the other rows are sent")
+                self._reject(rejection, "the other rows are sent")
             if page.is_last:
                 break
         if not stations:
             raise FetchFailed("not one station could be read from the API")
         self._context.repeats.forget(self._system_id)
 
-    async def _page(self, number: int, at: int) -> SeoulPage:
+    async def _page(self, number: int) -> SeoulPage:
         first = number * ROWS_PER_PAGE + 1
         url = f"{self._base}/{first}/{first + ROWS_PER_PAGE - 1}/"
         self._fetcher.forget(url)
-
-        def on_failure(error: Transient, wait: float) -> None:
-            then = f"rows from {first}: next try in {wait:.0f} s"
-            if error.rejection is not None:
-                self._reject(error.rejection, at, then)
-            else:
-                log.warning("%s: %s; %s", self._system_id, error, then)
-
-        body = (await self._fetcher.get(url, on_failure=on_failure)).body or b""
+        reply = await self._fetcher.get(
+            url,
+            on_failure=lambda error, wait: self._tell(error, f"rows from {first}: next try in {wait:.0f} s"),
+            within=self._interval if number else None,
+        )
+        body = reply.body or b""
         try:
+            return parse_page(body)
+        except Unreadable:
+            body = redact_bytes(body)
+        try:  # again without the key, should the server quote it: what is said of a reply is cut, and so half a key
             return parse_page(body)
         except Unreadable as error:
             what = _WHAT_TO_DO.get(error.code, "") if isinstance(error, ErrorReply) else ""
-            detail = redact(f"rows from {first}: {error.detail}" + (f" ({what})" if what else ""))
+            detail = f"rows from {first}: {error.detail}" + (f" ({what})" if what else "")
             rejection = Rejection(error.reason, detail, body)
         raise FetchFailed(detail, rejection)
 
@@ -142,5 +144,14 @@ class _Poller:
         send_poll(self._context.sink, poll, say)
         self.sent += 1
 
-    def _reject(self, rejection: Rejection, at: int, then: str) -> None:
-        self._context.reject(self._system_id, rejection, system_id=self._system_id, then=then, fetched_at=at)
+    def _tell(self, error: FetchFailed, then: str) -> None:
+        if error.rejection is not None:
+            self._reject(error.rejection, then)
+        else:
+            level = logging.WARNING if isinstance(error, Transient) else logging.ERROR
+            log.log(level, "%s: %s; %s", self._system_id, error, then)
+
+    def _reject(self, rejection: Rejection, then: str) -> None:
+        self._context.reject(
+            self._system_id, rejection, system_id=self._system_id, then=then, fetched_at=self._context.now()
+        )

@@ -33,11 +33,13 @@ def bodies(draw: st.DrawFn) -> tuple[dict[str, Any], Poll]:
     def flag(value: bool) -> Any:
         return int(value) if major == 1 else value
 
-    things = "vehicles" if major == 3 else "bikes"
+    things, other_things = ("vehicles", "bikes") if major == 3 else ("bikes", "vehicles")
     rows, stations = [], []
     for station_id in draw(st.lists(ids.filter(str.strip), max_size=4, unique=True)):
         bikes = draw(small_counts)
         row: dict[str, Any] = {"station_id": station_id, f"num_{things}_available": bikes}
+        if draw(st.booleans()):  # some write the names of both versions, and null in those they do not use
+            row |= {f"num_{other_things}_available": None, f"num_{other_things}_disabled": None}
         known: dict[str, Any] = {}
         for field, name, values in (
             ("docks", "num_docks_available", small_counts),
@@ -130,7 +132,8 @@ def test_discovery_takes_the_wished_language_else_the_first() -> None:
 
 
 def test_discovery_leaves_out_addresses_that_are_not_http() -> None:
-    body = _discovery(_feeds(("station_status", "file:///etc/passwd"), ("system_information", "s.json")))
+    addresses = [("station_status", "file:///etc/passwd"), ("free_bike_status", "http://host:99999/f.json")]
+    body = _discovery(_feeds(*addresses, ("system_information", "s.json")))
     assert parse_discovery(body, "https://host/a/gbfs.json") == {
         "system_information": "https://host/a/s.json"
     }

@@ -99,7 +99,17 @@ def test_a_feed_is_chosen_by_name_or_by_addresses() -> None:
     assert several.options == {"systems": ["https://a/gbfs.json", "http://b:8080/gbfs.json"]}
 
 
-@pytest.mark.parametrize("text", ["nothing", "gbfs:", "gbfs:host/gbfs.json", "http://host/gbfs.json", ""])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nothing",
+        "gbfs:",
+        "gbfs:host/gbfs.json",
+        "gbfs:http://host:99999/gbfs.json",
+        "http://host/gbfs.json",
+        "",
+    ],
+)
 def test_a_choice_that_is_none_says_what_there_is(text: str) -> None:
     with pytest.raises(CatalogError, match=r"city|https://example\.org/gbfs\.json"):
         feed_from_text(text, CATALOG)

@@ -17,6 +17,7 @@ from millrace.feeds.reading import count, epoch_seconds, flag
         ("2023-07-17T11:34:13Z", 1689593653),
         ("2023-07-17T11:34:13.250Z", 1689593653),
         (" 2023-07-17T11:34:13Z ", 1689593653),
+        ("2023-07-17t11:34:13z", 1689593653),
     ],
 )
 def test_times_are_read_in_all_forms_that_feeds_use(value: object, seconds: int) -> None:

@@ -103,3 +103,12 @@ def test_it_counts_right_from_many_threads() -> None:
         thread.join()
     seen = watch.seen()
     assert (seen.stored, seen.waiting, seen.report.waiting_since) == (8_000, 0, None)
+
+
+def test_half_a_surrogate_pair_in_what_a_server_said_does_not_keep_a_status_from_being_written() -> None:
+    watch = SourceWatch()
+    watch.rejected("missing_field", "the reply has \ud800")
+    watch.failed("HTTP 500 \udcff")
+    report = watch.seen().report
+    assert (report.unreadable, report.problem) == ("missing_field: the reply has ?", "HTTP 500 ?")
+    assert report.model_dump_json()
