@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import zlib
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, BinaryIO, cast
@@ -36,5 +37,5 @@ class Lines:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         self._stack.close()
-        if isinstance(error, (lzma.LZMAError, gzip.BadGzipFile, EOFError)):
+        if isinstance(error, (lzma.LZMAError, gzip.BadGzipFile, zlib.error, EOFError)):
             raise RecordedError(f"{self._path} is damaged or cut off: {error}") from None

@@ -70,7 +70,9 @@ def identify(paths: Iterable[Path | str]) -> Recording:
     csvs: dict[str, Path] = {}
     for path in map(Path, paths):
         head = _first_line(path)
-        columns = head.split(",")
+        if not head:
+            raise RecordedError(f"{path} is empty")
+        columns = [name.strip('"') for name in head.split(",")]
         if head.lstrip().startswith("{"):
             json_lines.append(path)
             continue
@@ -122,8 +124,13 @@ def last_observed_at(paths: Iterable[Path | str]) -> int:
 
 
 def _first_line(path: Path) -> str:
+    """The beginning of the first line that is not blank; empty when there is none."""
     with Lines(path) as (lines, _):
-        return lines.readline(4096).decode("utf-8", "replace").strip().removeprefix("\ufeff")
+        while line := lines.readline(4096):
+            text = line.decode("utf-8", "replace").removeprefix("\ufeff").strip()
+            if text:
+                return text
+    return ""
 
 
 def _read_json_lines(

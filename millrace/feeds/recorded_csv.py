@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 from collections.abc import Callable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
 from millrace.feeds.compressed import Lines, RecordedError
 from millrace.feeds.model import Poll, Station
-from millrace.feeds.reading import count, epoch_seconds, flag
+from millrace.feeds.reading import count, epoch_seconds, flag, identifier
 
 
 def read_changes(
@@ -24,15 +24,15 @@ def read_changes(
     ids = _station_ids(stations) if stations else {}
     present: dict[str, Station] = {}
     with Lines(changes) as (lines, below):
-        rows = _change_rows(changes, lines)
+        rows = _change_rows(changes, lines, ids)
         waiting = next(rows, None)
         for poll, observed_at, fetched_at in poll_rows(polls):
             while waiting is not None and waiting[0] <= poll:
-                _, number, values = waiting
+                _, station_id, values = waiting
                 if values is None:
-                    present.pop(number, None)
+                    present.pop(station_id, None)
                 else:
-                    present[number] = Station(ids.get(number, number), *values)
+                    present[station_id] = Station(station_id, *values)
                 waiting = next(rows, None)
             if on_read is not None:
                 on_read(changes, below.tell())
@@ -42,15 +42,23 @@ def read_changes(
 
 
 def poll_rows(path: Path) -> Iterator[tuple[int, int, int]]:
-    """(poll, observed_at, fetched_at) of every row; times in epoch seconds UTC."""
+    """(poll, observed_at, fetched_at) of every row, in the order of the polls; times in epoch seconds UTC."""
+    last: int | None = None
     with Lines(path) as (lines, _):
-        for number, row in _csv_rows(lines):
+        for number, row in _named_rows(path, lines):
             try:
-                poll, observed_at = int(row["poll"]), epoch_seconds(row["last_updated"], "last_updated")
+                poll, observed_at = (
+                    _poll(row["poll"], last),
+                    epoch_seconds(row["last_updated"], "last_updated"),
+                )
                 committed = row.get("committed_at") or row["last_updated"]
-                yield poll, observed_at, epoch_seconds(committed, "committed_at")
-            except (KeyError, ValueError) as error:
+                fetched_at = epoch_seconds(committed, "committed_at")
+                if poll == last:
+                    raise ValueError(f"poll {poll} is there twice")
+            except ValueError as error:
                 raise RecordedError(f"{path}:{number}: {error}") from None
+            last = poll
+            yield poll, observed_at, fetched_at
 
 
 _FIELDS: tuple[tuple[str, Callable[[object], object]], ...] = (
@@ -66,34 +74,36 @@ _FIELDS: tuple[tuple[str, Callable[[object], object]], ...] = (
 """The fields of a Station after its id, in its order."""
 
 
-def _change_rows(path: Path, lines: IO[bytes]) -> Iterator[tuple[int, str, tuple[Any, ...] | None]]:
-    """(poll, station_no, the Station's values or None for absent) of every row.
+def _change_rows(
+    path: Path, lines: IO[bytes], ids: dict[str, str]
+) -> Iterator[tuple[int, str, tuple[Any, ...] | None]]:
+    """(poll, station_id, the Station's values or None for absent) of every row; `ids` by station_no, else it is the id.
 
     By position and through a memory of the rows seen: 2.6 million rows, but few different ones.
     """
-    rows = csv.reader(line.decode("utf-8", "replace") for line in lines)
-    header = next(rows)
+    rows = _rows(path, lines)
+    _, header = next(rows)
     if "bikes" not in header:
         raise RecordedError(f"{path}:1: the header has no column 'bikes'")
     known: dict[tuple[str, ...], tuple[Any, ...]] = {}
-    last = -1
-    for number, row in enumerate(rows, start=2):
+    last: int | None = None
+    for number, row in rows:
         texts = tuple(row[2:])
         values = known.get(texts)
         try:
             if len(row) != len(header):
                 raise ValueError(f"{len(row)} columns, the header has {len(header)}")
-            poll = int(row[0])
+            last = _poll(row[0], last)
+            station_id = ids.get(row[1])
+            if station_id is None:
+                station_id = ids[row[1]] = identifier(row[1], "station_no")
             if values is None and any(texts):
                 values = _station_values(dict(zip(header[2:], texts, strict=True)))
                 if len(known) < 1 << 18:
                     known[texts] = values
-            if poll < last:
-                raise ValueError(f"poll {poll} after poll {last}: the rows must be in the order of the polls")
         except ValueError as error:
             raise RecordedError(f"{path}:{number}: {error}") from None
-        last = poll
-        yield poll, row[1], values
+        yield last, station_id, values
 
 
 def _station_values(row: dict[str, str]) -> tuple[Any, ...]:
@@ -103,12 +113,55 @@ def _station_values(row: dict[str, str]) -> tuple[Any, ...]:
     return values
 
 
+def _poll(text: str, last: int | None) -> int:
+    """The number of a poll, which must not be smaller than the one before."""
+    try:
+        poll = int(text)
+    except ValueError:
+        raise ValueError(f"poll is {text!r}, not a number") from None
+    if last is not None and poll < last:
+        raise ValueError(f"poll {poll} after poll {last}: the rows must be in the order of the polls")
+    return poll
+
+
 def _station_ids(path: Path) -> dict[str, str]:
+    """station_id by station_no."""
+    ids: dict[str, str] = {}
+    numbers: dict[str, str] = {}
     with Lines(path) as (lines, _):
-        return {row["station_no"]: row["station_id"] for _, row in _csv_rows(lines)}
+        for number, row in _named_rows(path, lines):
+            try:
+                station_id = identifier(row["station_id"], "station_id")
+                if numbers.setdefault(station_id, row["station_no"]) != row["station_no"]:
+                    raise ValueError(f"station_id {station_id!r} is also that of {numbers[station_id]}")
+            except ValueError as error:
+                raise RecordedError(f"{path}:{number}: {error}") from None
+            ids[row["station_no"]] = station_id
+    return ids
 
 
-def _csv_rows(lines: IO[bytes]) -> Iterator[tuple[int, dict[str, str]]]:
-    texts = (line.decode("utf-8-sig", "replace") for line in lines)
-    header = next(csv.reader(islice(texts, 1)))
-    yield from enumerate(csv.DictReader(texts, fieldnames=header), start=2)
+def _named_rows(path: Path, lines: IO[bytes]) -> Iterator[tuple[int, dict[str, str]]]:
+    """(line, values by the names of the header) of every row."""
+    rows = _rows(path, lines)
+    _, header = next(rows)
+    for number, row in rows:
+        if len(row) != len(header):
+            raise RecordedError(f"{path}:{number}: {len(row)} columns, the header has {len(header)}")
+        yield number, dict(zip(header, row, strict=True))
+
+
+def _rows(path: Path, lines: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
+    """(line, values) of every row that is not blank, the header's first."""
+
+    def texts() -> Iterator[str]:
+        yield lines.readline().removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
+        for line in lines:
+            yield line.decode("utf-8", "replace")
+
+    rows = csv.reader(texts(), strict=True)  # strict: a quote that is not closed would swallow what follows
+    try:
+        for row in rows:
+            if row:
+                yield rows.line_num, row
+    except csv.Error as error:
+        raise RecordedError(f"{path}:{rows.line_num}: {error}") from None

@@ -1,7 +1,8 @@
 import gzip
 import json
 import lzma
-from collections.abc import Iterable
+import random
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,7 @@ def test_a_line_that_cannot_be_read_is_handed_over_whole_or_named(tmp_path: Path
 
 
 POLLS = "poll,last_updated,committed_at\n0,1683529595,1683529600\n"
+CHANGES = "poll,station_no,bikes\n0,1,5\n"
 
 
 @pytest.mark.parametrize(
@@ -156,6 +158,41 @@ POLLS = "poll,last_updated,committed_at\n0,1683529595,1683529600\n"
             "in the order of the polls",
         ),
         ({"a.csv": POLLS + "1,soon,2\n", "b.csv": "poll,station_no,bikes\n"}, r"a\.csv:3: bad_time"),
+        (
+            {
+                "a.csv": "poll,last_updated\n1,1683529895\n0,1683529595\n",
+                "b.csv": "poll,station_no,bikes\n0,1,5\n1,1,4\n",
+            },
+            r"a\.csv:3: poll 0 after poll 1",
+        ),
+        ({"a.csv": POLLS + POLLS.splitlines()[1], "b.csv": CHANGES}, r"a\.csv:3: poll 0 is there twice"),
+        ({"a.csv": POLLS, "b.csv": "poll,station_no,bikes\n0,,5\n"}, r"b\.csv:2: .*station_no is missing"),
+        (
+            {"a.csv": POLLS, "b.csv": f"poll,station_no,bikes\n0,{'9' * 300},5\n"},
+            r"b\.csv:2: .*station_no is longer",
+        ),
+        (
+            {"a.csv": POLLS, "b.csv": 'poll,station_no,bikes\n0,"1,5\n0,2,5\n'},
+            r"b\.csv:3: unexpected end of data",
+        ),
+        (
+            {"a.csv": POLLS, "b.csv": 'poll,station_no,bikes\n0,"1,5\n' + "0,2,5\n" * 30_000},
+            r"b\.csv:\d+: field larger",
+        ),
+        ({"a.csv": POLLS, "b.csv": CHANGES, "c.csv": "station_no,station_id\n1\n"}, r"c\.csv:2: 1 columns"),
+        (
+            {"a.csv": POLLS, "b.csv": CHANGES, "c.csv": "station_no,station_id\n1,\n"},
+            r"c\.csv:2: .*station_id is",
+        ),
+        (
+            {"a.csv": POLLS, "b.csv": CHANGES, "c.csv": "station_no,station_id\n1,b\n2,b\n"},
+            r"c\.csv:3: station_id 'b' is also that of 1",
+        ),
+        (
+            {"a.csv": POLLS.replace("\n", "\r"), "b.csv": CHANGES},
+            r"a\.csv is no recording that is known|a\.csv:1: ",
+        ),
+        ({"a.jsonl": "\n \n"}, r"a\.jsonl is empty"),
         ({}, "cannot be read: No such file"),
     ],
 )
@@ -166,6 +203,36 @@ def test_files_that_do_not_fit_are_refused_with_what_is_wrong(
         (tmp_path / name).write_text(text)
     with pytest.raises(RecordedError, match=message):
         list(read_recorded([tmp_path / name for name in files] or [tmp_path / "absent"]))
+
+
+def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
+    damaged = bytearray(gzip.compress(random.Random(1).randbytes(3000).hex().encode()))
+    damaged[10:20] = bytes(10)
+    path = tmp_path / "polls"
+    path.write_bytes(damaged)
+    with pytest.raises(RecordedError, match="damaged or cut off"):
+        list(read_recorded([path]))
+
+
+@pytest.mark.parametrize(
+    "written_as",
+    [
+        lambda text: "\ufeff" + text,
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: "\n" + text + "\n\n",
+        lambda text: "\n".join(
+            ",".join(f'"{value}"' for value in line.split(",")) for line in text.splitlines()
+        ),
+    ],
+)
+def test_a_csv_pair_may_have_a_mark_of_its_encoding_other_line_ends_blank_lines_and_quotes(
+    tmp_path: Path, written_as: Callable[[str], str]
+) -> None:
+    paths = [tmp_path / "polls.csv", tmp_path / "changes.csv"]
+    for path, text in zip(paths, (POLLS, CHANGES), strict=True):
+        path.write_bytes(written_as(text).encode())
+    (poll,) = read_recorded(paths)
+    assert list(poll.stations) == [Station("1", 5)]
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, lzma.compress])
