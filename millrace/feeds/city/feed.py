@@ -31,10 +31,14 @@ def run(context: FeedContext, options: CityOptions) -> None:
     step = int(options.interval.total_seconds())
     last = last_poll_page(context.bootstrap, context.topic, options.system_id)
     first = _first(last, context.now(), step, options)
-    if last is not None and first <= last.poll.observed_at + step:
-        _check_same_city(city, last, options.system_id)
+    before = last if last is not None and first <= last.poll.observed_at + step else None
+    if before is not None:
+        _check_same_city(city, before, options.system_id)
     truth = TruthLog(context.directory / "trips", city, options.system_id, options.keep_truth)
     try:
+        if before is not None:
+            # The first poll may be of another day, and the end of the day of the last one be still to write.
+            truth.write_until(before.poll.observed_at)
         _send(context, city, truth, options.system_id, first, step)
     finally:
         truth.close()

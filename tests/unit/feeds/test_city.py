@@ -4,17 +4,22 @@ from datetime import date, timedelta
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from millrace.feeds.city import feed as city_feed
 from millrace.feeds.city.polls import polls
 from millrace.feeds.city.simulate import City, ServiceDay
 from millrace.feeds.city.stations import Kind
 from millrace.feeds.city.truth import TruthLog, read_truth
-from millrace.feeds.envelope import poll_pages
+from millrace.feeds.context import FeedContext
+from millrace.feeds.envelope import decode, poll_pages
+from millrace.feeds.options import CityOptions
+from millrace.feeds.stop import Stop
 
 FRIDAY, SATURDAY = date(2026, 11, 20), date(2026, 11, 21)
 days = st.dates(date(2024, 1, 1), date(2030, 12, 31))
@@ -184,6 +189,31 @@ def test_the_ground_truth_after_restarts_and_torn_lines_is_as_if_nothing_had_hap
     assert last.read_text().removesuffix('{"at":17') == (tmp_path / "whole" / last.name).read_text()
     _, events = read_truth(last)
     assert all(event["at"] <= moments[-1] for event in events)
+
+
+def test_the_day_of_the_last_poll_is_ended_by_a_restart_on_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The vans of the last hour ride between the last poll of the one process and the first of the next."""
+    town, opening = City(1, 5), city(1, 5).begin_of(SATURDAY)
+    last = decode(poll_pages(next(polls(town, "city", opening - 3600, 3600)))[0])
+    monkeypatch.setattr(city_feed, "last_poll_page", lambda *_: last)
+    sink = SimpleNamespace(send=lambda *_, **__: None)
+    context = FeedContext(
+        "city",
+        "",
+        "polls",
+        tmp_path,
+        sink,  # type: ignore[arg-type]
+        Stop(),
+        once=True,
+        clock=lambda: opening + 60.0,
+    )
+    city_feed.run(context, CityOptions(stations=5, interval=timedelta(hours=1)))
+    assert _truth_at(tmp_path / "trips" / "2026-11-20.jsonl", opening) == {
+        station.station_id: bikes
+        for station, bikes in zip(town.stations, town.opening(SATURDAY), strict=True)
+    }
 
 
 def test_two_processes_of_one_city_leave_the_ground_truth_whole(tmp_path: Path) -> None:
