@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 
@@ -55,13 +56,30 @@ def aggregate_stations(
     """Write `<directory>/<prefix>/YYYY/MM/DD/HH/part-0.parquet` for every hour with observations.
 
     Memory holds the open hours and what is not yet written, not the history. An hour that several
-    recordings share is joined. Raises FileExistsError when the directory already holds hours: two runs in
-    one place would have versions that mean nothing to each other.
+    recordings share is joined. Nothing is there until all of it is: readers go by the path, and would take the hours
+    of a run that ended early for whole ones. Raises FileExistsError when the directory already holds hours: two runs
+    in one place would have versions that mean nothing to each other.
     """
-    if any((directory / dataset.prefix).glob("*/*/*/*/*.parquet")):
-        raise FileExistsError(
-            f"{directory / dataset.prefix} already holds published hours; give a new or an empty directory"
-        )
+    target = directory / dataset.prefix
+    if target.exists() and any(target.iterdir()):
+        raise FileExistsError(f"{target} already holds something; give a new or an empty directory")
+    directory.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".aggregate-", dir=directory) as unfinished:
+        done = _aggregated(polls, dataset, rules, Path(unfinished), writer, report)
+        if done.hours:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (Path(unfinished) / dataset.prefix).rename(target)
+    return done
+
+
+def _aggregated(
+    polls: Iterable[Poll],
+    dataset: DatasetSpec,
+    rules: StationRules,
+    directory: Path,
+    writer: str,
+    report: Callable[[Aggregated], None] | None,
+) -> Aggregated:
     done = Aggregated()
     state = StationState()
     waiting: list[pl.DataFrame] = []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from millrace.catalog import Catalog, FeedSpec
+    from millrace.catalog import Catalog, CatalogError, FeedSpec
     from millrace.settings import Settings
 
 STOPPED_EARLY = 1
@@ -36,8 +36,14 @@ def run_by_hand(
         try:
             validate_feed(spec)
         except CatalogError as error:
-            raise CatalogError(str(error).replace(f"feeds.yaml: {spec.name}.options.", "--")) from None
+            raise of_arguments(error, spec) from None
         run(spec, settings, catalog, once)
+
+
+def of_arguments(error: CatalogError, spec: FeedSpec) -> CatalogError:
+    """The same error, naming the arguments of a command instead of keys of a file."""
+    words = str(error).replace(f"feeds.yaml: {spec.name}.options.", "--")
+    return type(error)(words.replace("--system_id", "--system-id"))
 
 
 def load(kafka: str | None) -> tuple[Settings, Catalog]:

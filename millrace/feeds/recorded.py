@@ -12,7 +12,7 @@ Two forms, told apart by their content, plain or compressed with xz or gz:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,8 @@ def read_recorded(
 ) -> Iterator[Poll]:
     """Every poll of the files, as recorded: JSON-lines files in the order given, then the CSV pair.
 
-    What cannot be read goes to `on_rejected`; without it, it raises RecordedError. `on_read(file, bytes)` is
-    told now and then how many bytes of a (compressed) file have been read.
+    What cannot be read goes to `on_rejected`, its detail with file and line; without it, it raises RecordedError.
+    `on_read(file, bytes)` is told now and then how many bytes of a (compressed) file have been read.
     """
     recording = identify(paths)
     for path in recording.json_lines:
@@ -153,7 +153,7 @@ def _read_json_lines(
             for rejection in rejections:
                 if on_rejected is None:
                     raise RecordedError(f"{path}:{number}: {rejection.reason}: {rejection.detail}")
-                on_rejected(rejection)
+                on_rejected(replace(rejection, detail=f"{path}:{number}: {rejection.detail}"))
             if poll is not None:
                 yield poll
             if on_read is not None:

@@ -47,9 +47,12 @@ def run(context: FeedContext, options: ReplayOptions) -> None:
                 due = began + (poll.observed_at - first) / options.speed
                 context.stop.wait(due - context.clock())
             if context.stop.is_set:
+                again = "it again is harmless"
+                if options.times == "now":  # what is sent again has other times, so it is counted again
+                    again = "it again from its beginning needs a system_id of its own, as its times would be others"
                 raise Interrupted(
                     f"{options.system_id}: stopped after {sent} polls, up to {shown(newest)}; they are in Kafka, the "
-                    "end of input is not. Sending the recording again is harmless"
+                    f"end of input is not. Sending {again}"
                 )
             if shift:
                 poll = replace(poll, observed_at=poll.observed_at + shift, fetched_at=poll.fetched_at + shift)

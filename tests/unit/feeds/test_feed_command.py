@@ -34,6 +34,7 @@ def test_the_list_shows_the_feeds_of_the_catalog_and_marks_the_default(
         (["run", "nothing"], "there is no feed 'nothing' in feeds.yaml; there are: bluesky, city, lines,"),
         (["run", "gbfs:nowhere"], "it is not a URL such as https://example.org/gbfs.json"),
         (["city", "--interval", "1s"], "millrace: --interval: it must be at least 5s"),
+        (["city", "--system-id", ""], "millrace: --system-id: String should have at least 1 character"),
         (["lines", "localhost"], "millrace: --address: it is not an address such as localhost:9999"),
         (["gbfs", "ftp://host/gbfs.json"], "it is not a URL such as"),
     ],

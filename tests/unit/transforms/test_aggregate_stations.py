@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from millrace.catalog import load_catalog
+from millrace.feeds.compressed import RecordedError
 from millrace.feeds.model import Poll, Station
 from millrace.publish.codec import decode_hour
 from millrace.settings import PROJECT_ROOT
@@ -65,10 +67,24 @@ def test_two_recordings_after_each_other_share_their_hours(
 
 def test_a_directory_with_hours_in_it_is_refused(tmp_path: Path) -> None:
     aggregate_stations(history("north", 1, 5), DATASET, StationRules(), tmp_path)
-    with pytest.raises(FileExistsError, match="already holds published hours"):
+    with pytest.raises(FileExistsError, match="already holds something"):
         aggregate_stations(history("north", 1, 5), DATASET, StationRules(), tmp_path)
 
 
 def test_a_recording_without_polls_writes_nothing(tmp_path: Path) -> None:
     assert aggregate_stations([], DATASET, StationRules(), tmp_path).hours == 0
     assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_a_recording_that_ends_early_leaves_no_hour_that_looks_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "POLLS_PER_STEP", 3)
+
+    def cut_off() -> Iterator[Poll]:
+        yield from history("north", 1, 150)
+        raise RecordedError("cut off")
+
+    with pytest.raises(RecordedError):
+        aggregate_stations(cut_off(), DATASET, StationRules(), tmp_path)
+    assert list(tmp_path.iterdir()) == []
