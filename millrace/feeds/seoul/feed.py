@@ -48,7 +48,8 @@ def run(
         state = "is not set" if not key else "is not a key: letters and digits"
         raise CatalogError(
             f"{KEY_VARIABLE} {state}. Get a key from the Seoul Open Data Plaza (data.seoul.go.kr) and export it; "
-            "it is read from the environment only"
+            "it is read from the environment only, in a stack from that of the `make up` that started it: export it "
+            "between `make down` and `make up`"
         )
     keep_secret(key)
     backoff = backoff or Backoff(attempts=4 if context.once else None)
