@@ -88,6 +88,10 @@ def errors_in_one_line() -> Iterator[None]:
         status, message = BAD_CONFIGURATION, str(error)
     except (KafkaUnavailable, DeliveryError, FetchFailed, Interrupted) as error:
         status, message = STOPPED_EARLY, str(error)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        status, message = STOPPED_EARLY, f"{error.filename}: {error.strerror}"
     else:
         return
     typer.echo(f"millrace: {message}", err=True)

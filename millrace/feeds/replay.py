@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from millrace.feeds.compressed import RecordedError
 from millrace.feeds.context import FeedContext, shown
 from millrace.feeds.interrupted import Interrupted
 from millrace.feeds.model import Rejection
@@ -62,6 +63,11 @@ def run(context: FeedContext, options: ReplayOptions) -> None:
             observations += len(poll.stations)
     if newest:
         send_end_of_input(context.sink, options.system_id, newest)
+    elif rejected:
+        raise RecordedError(
+            f"{options.system_id}: not one poll could be read, {rejected} line(s) went to the dead letters; "
+            "docs/schemas.md says what a recording is"
+        )
     seconds = max(context.clock() - began, 0.001)
     log.info(
         "%s: sent %d polls (%d observations) up to %s in %.1f s, %.0f polls/s; %d unreadable; end of input",

@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import pytest
 from typer.testing import CliRunner
 
 from millrace.commands.feed import app
-from millrace.commands.feed_run import BAD_CONFIGURATION
+from millrace.commands.feed_run import BAD_CONFIGURATION, STOPPED_EARLY
 
 runner = CliRunner()
 
@@ -51,3 +53,11 @@ def test_one_system_id_for_several_systems_is_refused() -> None:
     answer = runner.invoke(app, ["gbfs", "http://a/gbfs.json", "http://b/gbfs.json", "--system-id", "x"])
     assert answer.exit_code == 2
     assert "is for a single URL" in answer.output
+
+
+def test_a_home_that_cannot_be_used_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MILLRACE_HOME", str(tmp_path / "file"))
+    answer = runner.invoke(app, ["list"])
+    assert answer.exit_code == STOPPED_EARLY
+    assert answer.stderr == f"millrace: {tmp_path}/file/settings.json: Not a directory\n"

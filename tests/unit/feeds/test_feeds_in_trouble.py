@@ -12,13 +12,14 @@ from typing import Any
 import httpx
 import pytest
 
-from millrace.feeds import http
+from millrace.feeds import http, replay
+from millrace.feeds.compressed import RecordedError
 from millrace.feeds.context import FeedContext
 from millrace.feeds.envelope import EndOfInput, Page, decode
 from millrace.feeds.gbfs import feed as gbfs
 from millrace.feeds.http import Backoff, FetchFailed
 from millrace.feeds.model import Rejection
-from millrace.feeds.options import GbfsOptions, GbfsSystem, SeoulOptions
+from millrace.feeds.options import GbfsOptions, GbfsSystem, ReplayOptions, SeoulOptions
 from millrace.feeds.seoul import feed as seoul
 from millrace.feeds.stop import Stop
 
@@ -190,6 +191,17 @@ def test_a_gbfs_json_that_is_gone_does_not_hold_a_system_that_answers(
     }
     world.run(run_gbfs, polls=7)
     assert [request.url.path for request in world.asked].count("/gbfs.json") > 1
+
+
+def test_a_replay_of_something_else_is_no_recording_that_has_come_to_its_end(
+    world: World, tmp_path: Path
+) -> None:
+    (tmp_path / "posts.jsonl").write_text('{"did": "a"}\n' * 3)
+    options = ReplayOptions(files=[str(tmp_path / "posts.jsonl")])
+    with pytest.raises(RecordedError, match="not one poll could be read, 3 line"):
+        world.run(lambda context: replay.run(context, options))
+    assert [letter.reason for letter in world.sink.letters] == ["missing_field"] * 3
+    assert "posts.jsonl:1: " in world.sink.letters[0].detail
 
 
 def test_seoul_is_dated_by_when_it_answered_not_by_when_it_was_first_asked(world: World) -> None:
