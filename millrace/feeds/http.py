@@ -33,7 +33,7 @@ MAX_BODY = 32 * 1024 * 1024
 KEPT_OF_TOO_LARGE = 1_000_000
 MAX_RETRY_AFTER = 3600.0
 WHOLE_ANSWER_WITHIN = 120.0
-"""Seconds. The client's own limits are for each piece; a server that sends a byte now and then never exceeds them."""
+"""Seconds, from its head on. The client's own limits are for each piece; a byte now and then never exceeds them."""
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -135,8 +135,8 @@ class Fetcher:
         problem = ""
         try:
             async with (
-                asyncio.timeout(WHOLE_ANSWER_WITHIN),
                 self._client.stream("GET", url, headers=self._validators.get(url)) as response,
+                asyncio.timeout(WHOLE_ANSWER_WITHIN),
             ):
                 body = await _read(response)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
