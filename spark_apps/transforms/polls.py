@@ -122,7 +122,7 @@ def diagnose(value: bytes | None) -> tuple[str, str]:
         problem = _station_problem(station)
         if problem:
             return "bad_station", f"stations[{number}]: {problem}"
-    return "not_an_envelope", "a field has an unexpected type"
+    return "not_an_envelope", "a field has an unexpected type, is there twice, or holds half a surrogate pair"
 
 
 def _station_problem(station: Any) -> str | None:
@@ -137,18 +137,37 @@ def _station_problem(station: Any) -> str | None:
 
 
 def _lines(values: Sequence[bytes | None]) -> list[bytes | None]:
-    """Each value as one line that begins with an object, or None where it is none.
+    """Each value as one line that is one object, or None where it is none.
 
-    A value over several lines would shift every line after it. And only what begins with an object may reach
-    Arrow's JSON reader: it dies of a segmentation fault, and the task with it, on a lone `null`.
+    A value over several lines would shift every line after it, and so would one that is cut off after a bracket, of
+    which the next line may be the rest. And only what begins with an object may reach Arrow's JSON reader: it dies
+    of a segmentation fault, and the task with it, on a lone `null`; it also lets through what is not UTF-8, of which
+    a state can be made but not read back.
     """
-    plain = [value if value and value[:1] == b"{" else None for value in values]
-    text = b"".join(filter(None, plain))
-    several = b"\n" in text or b"\r" in text
-    return [
-        line if line and not (several and (b"\n" in line or b"\r" in line)) else _rewritten(value)
-        for line, value in zip(plain, values, strict=True)
-    ]
+    given = [value for value in values if value]
+    text = b"\n".join(given)
+    between = len(given) - 1
+    if (  # nearly always, and seen at once
+        (text[:1], text[-1:]) == (b"{", b"}")
+        and text.count(b"\n") == text.count(b"}\n{") == between
+        and b"\r" not in text
+        and _is_utf8(text)
+    ):
+        return [value or None for value in values]
+    return [value if value and _is_one_line(value) else _rewritten(value) for value in values]
+
+
+def _is_one_line(value: bytes) -> bool:
+    is_object = (value[:1], value[-1:]) == (b"{", b"}")
+    return is_object and b"\n" not in value and b"\r" not in value and _is_utf8(value)
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _rewritten(value: bytes | None) -> bytes | None:

@@ -78,12 +78,26 @@ def test_a_bad_message_is_rejected_with_its_reason_and_disturbs_no_other(
         with_(observed_at=1e3),
         with_() + b"\n" + with_(),
         with_() + with_(),
+        with_().replace(b'"a"', b'"\xff"'),
+        with_().replace(b'"a"', b'"\xed\xa0\x80"'),
+        with_(more="?").replace(b"?", b"\xff"),
+        with_().replace(b'"a"', b'"\\ud800"'),
+        with_().replace(b'"a"', b'"a\x00"'),
+        with_().replace(b"1000", b"NaN"),
+        with_().replace(b'"bikes": 3', b'"bikes": 3, "bikes": 4'),
     ],
 )
 def test_nothing_strange_passes_or_shifts_its_neighbours(value: bytes) -> None:
     polls, rejected = parsed(with_(observed_at=1), value, b"", with_(observed_at=4))
     assert polls == [(0, 1), (3, 4)]
     assert [row for row, _ in rejected] == [1, 2]
+
+
+def test_a_message_in_two_halves_is_no_message_beside_two_messages_in_one() -> None:
+    """Arrow's JSON reader makes as many rows of these three lines as there are lines."""
+    cut = with_().index(b"[") + 1
+    halves = [with_()[:cut], with_()[cut:]]
+    assert parsed(*halves, with_() + with_()) == ([], [(row, "not_json") for row in range(3)])
 
 
 def test_a_key_that_is_not_the_system_is_rejected() -> None:
