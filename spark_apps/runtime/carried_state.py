@@ -9,11 +9,14 @@ of b - 1. Knows nothing of what a state means.
 from __future__ import annotations
 
 import hashlib
+import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from millrace.store import NotFound, ObjectStore, PreconditionFailed
+from spark_apps.runtime.errors import BadConfiguration
 
 MANIFEST_SCHEMA = 1
 KEPT_MANIFESTS = 5
@@ -21,13 +24,15 @@ KEPT_MANIFESTS = 5
 ORPHAN_AFTER = timedelta(hours=1)
 """A pack that no manifest names may belong to a batch that is being written right now."""
 
+MOVE_IT_AWAY = "move it away, and reset the stream to count the open hours anew"
+
 
 class StateConflict(Exception):
     """Another driver committed this batch with another content: this one must not go on."""
 
 
-class ManifestError(ValueError):
-    """A manifest is missing or was written by a newer version; the message says what to do."""
+class ManifestError(BadConfiguration, ValueError):
+    """A manifest is damaged or was written by a newer version; the message says what to do."""
 
 
 class PackRef(BaseModel):
@@ -132,14 +137,28 @@ def state_prefix(stream: str) -> str:
 
 
 def read_manifest(store: ObjectStore, key: str) -> Manifest:
-    """One manifest. Raises NotFound, and ManifestError for one of a newer version."""
-    manifest = Manifest.model_validate_json(store.get(key).body)
-    if manifest.schema_ > MANIFEST_SCHEMA:
+    """One manifest. Raises NotFound, and ManifestError for one of a newer version or none at all."""
+    body = store.get(key).body
+    try:
+        content = json.loads(body)
+    except ValueError as error:
+        raise ManifestError(f"{key} is no manifest: {error}; {MOVE_IT_AWAY}") from None
+    return manifest_of(content, key)
+
+
+def manifest_of(content: Any, where: str) -> Manifest:
+    """A manifest from its JSON. Raises ManifestError, of a newer version before what that has changed is met."""
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if isinstance(schema, int) and schema > MANIFEST_SCHEMA:
         raise ManifestError(
-            f"{key} was written with schema {manifest.schema_}, this version reads up to {MANIFEST_SCHEMA}: "
+            f"{where} was written with schema {schema}, this version reads up to {MANIFEST_SCHEMA}: "
             "run the newer version"
         )
-    return manifest
+    try:
+        return Manifest.model_validate(content)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise ManifestError(f"{where} is no manifest: {wrong}; {MOVE_IT_AWAY}") from None
 
 
 def newest_manifest(store: ObjectStore, stream: str) -> Manifest | None:

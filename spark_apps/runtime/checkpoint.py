@@ -17,8 +17,9 @@ from pathlib import Path
 
 from millrace.catalog import StreamSpec
 from millrace.publish.generations import create_generation, known_generations, read_generation
+from millrace.publish.side_by_side import in_threads
 from millrace.store import NotFound, ObjectStore
-from spark_apps.runtime.carried_state import Manifest, get_pack, newest_manifest
+from spark_apps.runtime.carried_state import Manifest, PackRef, get_pack, manifest_of, newest_manifest
 from spark_apps.runtime.errors import BadConfiguration
 from spark_apps.runtime.keyed_fold import KeyedFold
 
@@ -123,16 +124,20 @@ def check_readable(store: ObjectStore, manifest: Manifest, fold: KeyedFold) -> N
 
     Asked before the first batch: on an executor it would look like a batch that fails.
     """
-    for bucket in sorted(manifest.packs)[:1]:
+
+    def check(ref: PackRef) -> None:
         try:
-            fold.unpack(get_pack(store, manifest.packs[bucket]))
+            fold.unpack(get_pack(store, ref))
         except NotFound as error:
             raise BadConfiguration(
                 f"{error}: the manifest of batch {manifest.batch} names a state that is not in the store; reset the "
                 f"stream (`millrace stream reset {manifest.stream}`)"
             ) from None
         except ValueError as error:
-            raise BadConfiguration(f"{manifest.packs[bucket].key}: {error}") from None
+            raise BadConfiguration(f"{ref.key}: {error}") from None
+
+    # All of them: a bucket that had no records since is still as the version before the last one wrote it.
+    in_threads(check, [ref for _, ref in sorted(manifest.packs.items())])
 
 
 def _reopened(store: ObjectStore, spec: StreamSpec, directory: Path, marker: Path) -> Checkpoint:
@@ -148,7 +153,7 @@ def _reopened(store: ObjectStore, spec: StreamSpec, directory: Path, marker: Pat
             "store does not know: point MILLRACE_S3_ENDPOINT and MILLRACE_BUCKET to the store it was written for, "
             "or move the directory away to go on from the state that this store has"
         )
-    base = Manifest.model_validate(content["base"]) if content["base"] else None
+    base = manifest_of(content["base"], str(marker)) if content["base"] else None
     return Checkpoint(
         directory, content["generation"], base, content["starting_offsets"], known.first_complete_hour
     )

@@ -32,6 +32,7 @@ from spark_apps.runtime.carried_state import (
     Manifest,
     ManifestError,
     get_pack,
+    manifest_of,
     newest_manifest,
     pack_hash,
 )
@@ -93,14 +94,14 @@ def preflight(spec: StreamSpec, catalog: Catalog, found: Settings, store: Object
 
 def _ground(store: ObjectStore, spec: StreamSpec, directory: Path) -> Ground | None:
     try:
-        last = newest_manifest(store, spec.name)
-    except ManifestError as error:
-        raise Incompatible(str(error)) from None
-    try:
         marker = json.loads((directory / MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         marker = {"generation": 0, "base": None, "starting_offsets": None}
-    base = Manifest.model_validate(marker["base"]) if marker["base"] else None
+    try:
+        last = newest_manifest(store, spec.name)
+        base = manifest_of(marker["base"], str(directory / MARKER)) if marker["base"] else None
+    except ManifestError as error:
+        raise Incompatible(str(error)) from None
     if last is not None and last.generation < marker["generation"]:
         last = base  # a checkpoint that has committed nothing yet
     if last is None:

@@ -28,20 +28,26 @@ def pack(state: StationState) -> bytes:
 
 def unpack(body: bytes) -> StationState:
     """The inverse of `pack`. Raises StateSchemaError for a state that this version cannot know."""
-    lengths = _LENGTHS.unpack_from(body)
+    parts: list[memoryview] = []
     view, at = memoryview(body), _LENGTHS.size
-    parts = []
-    for length in lengths:
-        parts.append(view[at : at + length])
-        at += length
-    header = json.loads(bytes(parts[0]))
-    if header["schema"] > STATE_SCHEMA:
+    try:
+        for length in _LENGTHS.unpack_from(body):
+            parts.append(view[at : at + length])
+            at += length
+        header = json.loads(bytes(parts[0]))
+        schema, packed = header["schema"], header["chunks"]
+    except (struct.error, ValueError, TypeError, KeyError):
         raise StateSchemaError(
-            f"the station state was written with schema {header['schema']}, this version reads up to "
+            "this is no state of stations: the stream was another app's before, or a newer version wrote it in another "
+            "form; run that one, or reset the stream to rebuild its state from Kafka"
+        ) from None
+    if schema > STATE_SCHEMA:
+        raise StateSchemaError(
+            f"the station state was written with schema {schema}, this version reads up to "
             f"{STATE_SCHEMA}: run the newer version, or reset the stream to rebuild its state from Kafka"
         )
     chunks = []
-    for rows, length, last_seen in header["chunks"]:
+    for rows, length, last_seen in packed:
         chunks.append(Chunk(rows=rows, last_seen=last_seen, body=bytes(view[at : at + length])))
         at += length
     return StationState(

@@ -14,6 +14,7 @@ from spark_apps.runtime.carried_state import (
     newest_manifest,
     put_pack,
 )
+from spark_apps.runtime.errors import BadConfiguration
 
 
 def commit(store: MemoryStore, batch: int, *, buckets: dict[int, bytes], generation: int = 1) -> Manifest:
@@ -87,3 +88,19 @@ def test_a_newer_schema_and_a_wrong_content_are_refused_in_words() -> None:
     CarriedState(store, "s", 1).commit(newer)
     with pytest.raises(ManifestError, match="run the newer version"):
         CarriedState(store, "s", 1).manifest(1)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"schema": 2, "packs": "in another form"}', "schema 2, this version reads up to 1: run the newer"),
+        (b'{"schema": 1, "stream": "s"}', "no manifest: generation: Field required"),
+        (b"[]", "no manifest"),
+        (b'{"schema":', "no manifest: .* move it away"),
+    ],
+)
+def test_what_is_no_manifest_of_this_version_ends_the_driver_in_words(body: bytes, words: str) -> None:
+    store = MemoryStore()
+    store.put("state/s/g00001/manifest-0000000001.json", body)
+    with pytest.raises(BadConfiguration, match=f"manifest-0000000001.json .*{words}"):
+        newest_manifest(store, "s")

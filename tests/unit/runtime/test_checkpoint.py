@@ -3,6 +3,7 @@ import shutil
 import struct
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from millrace.catalog import StreamSpec
@@ -14,6 +15,7 @@ from spark_apps.runtime.checkpoint import check_readable, open_checkpoint
 from spark_apps.runtime.errors import BadConfiguration
 from spark_apps.runtime.kafka_source import check_still_held, starting_offsets
 from spark_apps.runtime.reset import read_again
+from spark_apps.transforms.frame_pack import pack_frames
 from spark_apps.transforms.station_fold import StationFold
 from spark_apps.transforms.stations import StationRules, StationState
 
@@ -75,8 +77,34 @@ def test_a_state_of_a_newer_schema_is_refused_before_the_first_batch() -> None:
     header = json.loads(body[12 : 12 + length])
     newer = json.dumps(header | {"schema": 2}, separators=(",", ":")).encode()
     assert len(newer) == length
+    newer_body = body[:12] + newer + body[12 + length :]
     with pytest.raises(BadConfiguration, match="schema 2, this version reads up to 1"):
-        check_readable(store, committed(store, body[:12] + newer + body[12 + length :], generation=2), fold)
+        check_readable(store, committed(store, newer_body, generation=2), fold)
+    mixed = committed(store, body, generation=3)  # the newer version had records for one of the buckets only
+    packs = {**mixed.packs, 1: put_pack(store, "s", 3, 6, 1, newer_body)}
+    with pytest.raises(BadConfiguration, match="schema 2, this version reads up to 1"):
+        check_readable(store, mixed.model_copy(update={"packs": packs}), fold)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"short", pack_frames("words", 1, {"words": pl.DataFrame({"n": [1]})})]
+)
+def test_a_state_that_is_none_of_this_app_is_refused_in_words(body: bytes) -> None:
+    store = MemoryStore()
+    with pytest.raises(BadConfiguration, match="no state of stations: the stream was another app's before"):
+        check_readable(store, committed(store, body), StationFold(StationRules()))
+
+
+def test_a_checkpoint_that_goes_on_from_a_newer_manifest_is_refused(tmp_path: Path) -> None:
+    store = MemoryStore()
+    create_generation(store, "d", parent=None, first_complete_hour=None)
+    committed(store)
+    open_checkpoint(store, SPEC, tmp_path / "c")
+    marker = tmp_path / "c" / "generation.json"
+    content = json.loads(marker.read_text())
+    marker.write_text(json.dumps(content | {"base": content["base"] | {"schema": 2}}))
+    with pytest.raises(BadConfiguration, match=r"generation\.json was written with schema 2"):
+        open_checkpoint(store, SPEC, tmp_path / "c")
 
 
 @pytest.mark.parametrize(
