@@ -49,7 +49,12 @@ def find_java(env: Mapping[str, str] | None = None) -> Java:
         raise StackError(
             f"no Java in {source}: Millrace needs Java {OLDEST_JAVA} or newer; {how_to_install()}"
         )
-    answer = subprocess.run([found, "-version"], capture_output=True, text=True, check=False)
+    try:
+        answer = subprocess.run(
+            [found, "-version"], capture_output=True, text=True, errors="replace", check=False
+        )
+    except OSError as error:  # for another kind of machine, say
+        raise StackError(f"{found} cannot be run ({error.strerror}); {how_to_install()}") from None
     version = parse_version(answer.stderr + answer.stdout)
     if version is None:
         raise StackError(f"{found} -version does not say its version; {how_to_install()}")
@@ -64,7 +69,7 @@ def find_java(env: Mapping[str, str] | None = None) -> Java:
 def how_to_install() -> str:
     """The one command that installs a suitable Java on this system."""
     commands = {
-        "apt-get": "sudo apt-get install default-jre-headless",
+        "apt-get": "sudo apt-get satisfy 'default-jre-headless (>= 2:1.17) | openjdk-17-jre-headless'",
         "dnf": "sudo dnf install java-17-openjdk-headless",
         "zypper": "sudo zypper install java-17-openjdk-headless",
         "pacman": "sudo pacman -S jre17-openjdk-headless",

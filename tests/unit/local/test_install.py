@@ -105,6 +105,12 @@ def install(root: Path, environment: dict[str, str], *arguments: str) -> subproc
     )
 
 
+def with_apt(root: Path, programs: dict[str, str]) -> dict[str, str]:
+    """A Debian where this user is root; what apt-get is asked for stands in `asked`."""
+    apt = {"id": "echo 0", "apt-get": f'echo "$*" >> {root.parent}/asked; [ "$1" = update ]'}
+    return machine(root, {**programs, **apt})
+
+
 def refused(answer: subprocess.CompletedProcess[str]) -> str:
     """The one line of a refusal, without the line that says what was begun."""
     lines = [line for line in answer.stdout.splitlines() if not line.startswith("Installing ")]
@@ -144,6 +150,12 @@ def test_whatever_was_wrong_it_goes_on_once_that_is_mended(project: Path) -> Non
     said = refused(install(project, environment))
     assert "no Java: install 17 or newer with `sudo dnf install java-17-openjdk-headless`" in said
 
+    said = refused(install(project, with_apt(project, REAL_PYTHON)))
+    assert (
+        "apt-get cannot install default-jre-headless (>= 2:1.17) | openjdk-17-jre-headless (its words: "
+        in said
+    )
+
     (project / "requirements.txt").write_text(good + "# changed\n")
     assert "Installing 1" in install(project, environment, "--python-only").stdout
 
@@ -152,6 +164,16 @@ def test_without_a_suitable_python_the_command_to_install_one_is_given(project: 
     old = {"python3": 'case "$*" in *version_info*) exit 1;; esac'}
     said = refused(install(project, machine(project, old)))
     assert "no Python from 3.11 to 3.14: install one with `sudo dnf install python3.12`" in said
+
+
+def test_what_apt_is_asked_for_is_new_enough_also_where_the_default_is_not(project: Path) -> None:
+    old = {"python3": 'case "$*" in *version_info*) exit 1;; esac'}
+    said = refused(install(project, with_apt(project, old)))
+    assert "apt-get cannot install python3-venv (>= 3.11) | python3.12-venv | python3.11-venv" in said
+    asked = (project.parent / "asked").read_text().splitlines()
+    assert asked[0] == "update -qq"
+    assert asked[1].startswith("satisfy -y ")
+    assert asked[1].endswith(" python3-venv (>= 3.11) | python3.12-venv | python3.11-venv")
 
 
 def test_a_python_that_was_named_and_is_not_suitable_is_refused(project: Path) -> None:

@@ -52,3 +52,10 @@ def test_without_java_the_command_to_install_it_is_given(tmp_path: Path) -> None
         find_java({"PATH": str(tmp_path)})
     with pytest.raises(StackError, match="no Java in JAVA_HOME="):
         find_java({"JAVA_HOME": str(tmp_path)})
+
+
+def test_a_java_that_cannot_be_run_here_is_named(tmp_path: Path) -> None:
+    program = fake_java(tmp_path, "")
+    program.write_bytes(b"\x7fELF of another machine")
+    with pytest.raises(StackError, match=r"bin/java cannot be run \(.*\); install"):
+        find_java({"PATH": str(program.parent)})
