@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from millrace.local.errors import StackError
+from millrace.local.home import foreign, is_home
 from millrace.local.jars import jar_root
 from millrace.local.supervisor import Supervisor
 
@@ -18,8 +19,10 @@ def cleanable(home: Path) -> list[Path]:
         raise StackError(f"the stack of {home} is running: `millrace down` comes first")
     if not home.exists():
         return []
-    if not any((home / name).exists() for name in ("settings.json", "run", "jars")):
+    if foreign(home):
         raise StackError(f"{home} does not look like a directory of Millrace: nothing is removed")
+    if not is_home(home):
+        return []
     return sorted(path for path in home.iterdir() if path != jar_root())
 
 

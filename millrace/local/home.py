@@ -37,10 +37,33 @@ def stack_settings(env: Mapping[str, str] | None = None) -> Settings:
         raise StackError(str(error)) from None
 
 
+NOT_FOREIGN = frozenset({"jars", "install.log", "catalog", "lost+found", "run", "logs"})
+"""What a directory may hold before it is a home: what `make install` or a broken off `up` made, a catalog of one's
+own, what a fresh disk has."""
+
+
+def is_home(home: Path) -> bool:
+    """Whether a stack was ever brought up in this directory."""
+    return _lock_file(home).exists()
+
+
+def foreign(home: Path) -> list[str]:
+    """The names of what shows that a directory is not a home, but something else."""
+    return [] if is_home(home) else sorted({path.name for path in home.iterdir()} - NOT_FOREIGN)
+
+
 def make_home(home: Path) -> None:
-    """Make the directory and what must be in it; only this user can read it."""
+    """Make the directory and what must be in it; only this user can read it.
+
+    Raises StackError when it holds something else: it would be shut to everybody else now, and removed by `clean`.
+    """
     try:
         home.mkdir(parents=True, exist_ok=True)
+        if others := foreign(home):
+            raise StackError(
+                f"{home} holds something else ({', '.join(others[:3])}{', …' if others[3:] else ''}): Millrace needs a "
+                "directory of its own; name one with MILLRACE_HOME"
+            )
         home.chmod(0o700)
         for directory in (run_dir(home), log_dir(home)):
             directory.mkdir(exist_ok=True)
@@ -53,7 +76,7 @@ def make_home(home: Path) -> None:
 @contextmanager
 def only_one(home: Path) -> Iterator[None]:
     """Keep a second `up` or `down` of the same home out while one is at work."""
-    with (run_dir(home) / "command.lock").open("w") as file:
+    with _lock_file(home).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -62,3 +85,7 @@ def only_one(home: Path) -> Iterator[None]:
             ) from None
         os.set_inheritable(file.fileno(), False)
         yield
+
+
+def _lock_file(home: Path) -> Path:
+    return run_dir(home) / "command.lock"
