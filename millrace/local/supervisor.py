@@ -80,17 +80,32 @@ class Supervisor:
 
     def pid(self) -> int | None:
         """The process of the last start, if it is still that very process."""
-        noted = self._noted()
-        try:
-            process = psutil.Process(noted["pid"])
-            same = abs(process.create_time() - noted["create_time"]) < 1
-        except (KeyError, psutil.Error):
-            return None
-        return process.pid if same and process.status() != psutil.STATUS_ZOMBIE else None
+        process = self._started()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process is not None and process.status() != psutil.STATUS_ZOMBIE:
+                return process.pid
+        return None
 
     def processes(self) -> list[psutil.Process]:
         """Every living process of this home's stack, also of a run whose supervisord is dead."""
-        return processes_of(self._home, session=self._noted().get("pid"))
+        return processes_of(self._home, session=self._session())
+
+    def _started(self) -> psutil.Process | None:
+        noted = self._noted()
+        try:
+            process = psutil.Process(noted["pid"])
+            return process if abs(process.create_time() - noted["create_time"]) < 1 else None
+        except (KeyError, psutil.Error):
+            return None
+
+    def _session(self) -> int | None:
+        """The session of the last start; None when its number may be another's by now. Numbers begin anew when the
+        machine is started, and one that a process has again had no member left."""
+        noted = self._noted()
+        if not noted or noted["create_time"] < psutil.boot_time():
+            return None
+        number = int(noted["pid"])
+        return None if psutil.pid_exists(number) and self._started() is None else number
 
     def states(self) -> list[ProgramState]:
         """Every program, in the order in which they start (supervisord itself sorts by name)."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from millrace.local.home import make_home
 from millrace.local.marker import MARKER, end, processes_of, roots
+from millrace.local.programs import run_dir
+from millrace.local.supervisor import Supervisor
 from tests.conftest import wait_until
 
 SLEEP = "import time; time.sleep(60)"
@@ -62,6 +67,41 @@ def test_a_process_that_hides_its_environment_is_found_by_its_session(
     leader = start(started, SLEEP, None, new_session=True)
     assert processes_of(tmp_path) == []
     assert [process.pid for process in processes_of(tmp_path, session=leader.pid)] == [leader.pid]
+
+
+def test_the_number_of_the_session_is_no_sign_once_another_may_have_it(
+    started: list[subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    leader = start(started, SLEEP, None, new_session=True)
+    since = psutil.Process(leader.pid).create_time()
+    make_home(tmp_path)
+    note = run_dir(tmp_path) / "stack.json"
+
+    note.write_text(json.dumps({"pid": leader.pid, "create_time": since}))
+    assert [process.pid for process in Supervisor(tmp_path).processes()] == [leader.pid]
+    note.write_text(json.dumps({"pid": leader.pid, "create_time": since - 60}))
+    assert Supervisor(tmp_path).processes() == []
+
+
+def test_of_a_session_whose_leader_is_gone_the_members_are_found_but_not_after_a_boot(tmp_path: Path) -> None:
+    left = [
+        sys.executable,
+        "-c",
+        f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {SLEEP!r}]).pid)",
+    ]
+    leader = subprocess.Popen(left, stdout=subprocess.PIPE, start_new_session=True)
+    assert leader.stdout is not None
+    member = int(leader.stdout.readline())
+    leader.wait()
+    make_home(tmp_path)
+    note = run_dir(tmp_path) / "stack.json"
+    try:
+        note.write_text(json.dumps({"pid": leader.pid, "create_time": psutil.boot_time() + 1}))
+        assert [process.pid for process in Supervisor(tmp_path).processes()] == [member]
+        note.write_text(json.dumps({"pid": leader.pid, "create_time": psutil.boot_time() - 60}))
+        assert Supervisor(tmp_path).processes() == []
+    finally:
+        os.kill(member, signal.SIGKILL)
 
 
 def test_this_process_is_never_its_own_victim(tmp_path: Path) -> None:
