@@ -46,6 +46,7 @@ def run_named(
 def list_feeds() -> None:
     """The feeds of the catalog: what they are and where they send."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from millrace.feeds.choice import default_feed
@@ -57,9 +58,8 @@ def list_feeds() -> None:
         for spec in [*catalog.feeds.values(), *([] if chosen.name in catalog.feeds else [chosen])]:
             mark = " (default)" if spec.name == chosen.name else ""
             options = ", ".join(f"{key}={value}" for key, value in spec.options.items())
-            table.add_row(
-                spec.name + mark, spec.kind, spec.topic, options or "as they come", spec.description
-            )
+            cells = (spec.name + mark, spec.kind, spec.topic, options or "as they come", spec.description)
+            table.add_row(*map(escape, cells))
         Console().print(table)
 
 

@@ -122,6 +122,7 @@ def as_json(overview: Overview) -> dict[str, Any]:
 
 def tables(overview: Overview, now: datetime) -> list[RenderableType]:
     """The same for a terminal."""
+    from rich.markup import escape
     from rich.table import Table
 
     processes = Table("process", "state", "since")
@@ -138,7 +139,7 @@ def tables(overview: Overview, now: datetime) -> list[RenderableType]:
             ago(line.since, now),
             f"{line.memory / 1e6:,.0f} MB" if line.memory else "",
             str(line.port or ""),
-            *([line.reason] if with_reasons else []),
+            *([escape(line.reason)] if with_reasons else []),
         )
     processes.add_section()
     processes.add_row("all", "", "", f"{overview.memory / 1e6:,.0f} MB")
@@ -157,11 +158,11 @@ def tables(overview: Overview, now: datetime) -> list[RenderableType]:
             f"{stream.facts:,}",
             _waiting(stream),
             f"{stream.watermark:%Y-%m-%d %H:%M}" if stream.watermark else "",
-            *([stream.error or ""] if with_errors else []),
+            *([escape(stream.error or "")] if with_errors else []),
         )
     found: list[RenderableType] = [processes]
     if overview.store_error:
-        found.append(f"[red]nothing is known about the streams:[/red] {overview.store_error}")
+        found.append(f"[red]nothing is known about the streams:[/red] {escape(overview.store_error)}")
     elif overview.streams:
         found.append(streams)
     if overview.feeds:
@@ -170,6 +171,7 @@ def tables(overview: Overview, now: datetime) -> list[RenderableType]:
 
 
 def _table_of_feeds(feeds: list[FeedLine], now: datetime) -> Table:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("feed", "health", "heartbeat")
@@ -187,7 +189,7 @@ def _table_of_feeds(feeds: list[FeedLine], now: datetime) -> Table:
             f"{feed.messages:,}",
             f"{feed.unreadable:,}",
             ago(feed.last_sent_at, now),
-            *([feed.problem or ""] if with_problems else []),
+            *([escape(feed.problem or "")] if with_problems else []),
         )
     return table
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 
@@ -45,7 +46,7 @@ class Steps:
 
     def remark(self, text: str) -> None:
         """A line between steps."""
-        self.console.print(f"[yellow]![/yellow] {text}", highlight=False, soft_wrap=True)
+        self.console.print(f"[yellow]![/yellow] {escape(text)}", highlight=False, soft_wrap=True)
 
     @contextmanager
     def step(self, title: str) -> Iterator[Callable[[str], None]]:
@@ -55,8 +56,8 @@ class Steps:
         task = self._live.add_task(title)
 
         def note(text: str) -> None:
-            notes[:] = [text]
-            self._live.update(task, description=f"{title} [dim]{text}[/dim]")
+            notes[:] = [escape(text)]
+            self._live.update(task, description=f"{title} [dim]{escape(text)}[/dim]")
 
         try:
             yield note

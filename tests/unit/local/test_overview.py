@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 
@@ -35,8 +36,8 @@ def test_ages_are_short(age: timedelta, said: str) -> None:
     assert ago(NOW - age, NOW) == said
 
 
-def shown(overview: Overview) -> str:
-    console = Console(width=140, record=True, file=StringIO())
+def shown(overview: Overview, width: int = 140) -> str:
+    console = Console(width=width, record=True, file=StringIO())
     for table in tables(overview, NOW):
         console.print(table)
     return console.export_text()
@@ -73,6 +74,14 @@ def test_the_feeds_are_shown_with_what_is_wrong_with_them() -> None:
     for words in ("feed-city", "4,321", "14 s", "stalled", "its source has not answered for 3.0 h"):
         assert words in text
     assert "problem" not in shown(Overview(True, [KAFKA], [STREAM], None, [CITY]))
+
+
+def test_what_was_said_is_shown_as_it_was_also_with_brackets() -> None:
+    said = "[/data/in] has gone, and [red] with it"
+    host, stream = replace(HOST, reason=said), replace(STREAM, error=said)
+    text = shown(Overview(True, [host], [stream], None, [replace(AWAY, problem=said)]), width=200)
+    assert text.count(said) == 3
+    assert said in shown(Overview(True, [host], [], said))
 
 
 def test_a_feed_that_brings_nothing_is_not_healthy() -> None:
