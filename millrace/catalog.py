@@ -222,6 +222,10 @@ class DatasetSpec(_Entry):
 def _those(what: str, chosen: str, known: Collection[str]) -> list[str]:
     """The names in a setting, all of them known. Raises CatalogError naming those there are."""
     names = [name.strip() for name in chosen.split(",") if name.strip()]
+    if chosen.strip() and not names:
+        raise CatalogError(
+            f"MILLRACE_{what.upper()}S={chosen} names no {what}; there are: {', '.join(known)}"
+        )
     if unknown := [name for name in names if name not in known]:
         raise CatalogError(
             f"MILLRACE_{what.upper()}S={chosen}: there is no {what} {unknown[0]!r} in {what}s.yaml; there are: "

@@ -127,6 +127,8 @@ def test_which_streams_begin_by_themselves(tmp_path: Path) -> None:
     assert catalog.started("later, s") == ["later", "s"]
     with pytest.raises(CatalogError, match=r"there is no stream 'x' in streams\.yaml; there are: later, s"):
         catalog.started("x")
+    with pytest.raises(CatalogError, match="MILLRACE_STREAMS=, names no stream; there are: "):
+        catalog.started(",")
 
 
 def test_what_a_driver_is_started_with_reads_back_the_same() -> None:
