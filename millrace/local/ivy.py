@@ -65,6 +65,8 @@ def explain(output: str, env: Mapping[str, str]) -> str:
     """Why Ivy failed, in one line, from what it printed."""
     unreachable = ("UnknownHostException", "Connection refused", "Connect timed out", "ConnectException")
     where = env.get("MILLRACE_MAVEN_MIRROR") or "Maven's central registry"
+    if any(sign in output for sign in ("No space left on device", "Disk quota exceeded")):
+        return f"no room on the disk for the jars from {where}: free 0.3 GB, or choose another place with MILLRACE_JARS"
     if any(sign in output for sign in (*unreachable, "Host ", "SocketTimeoutException")):
         return (
             f"cannot reach {where} to fetch jars: check the network (HTTPS_PROXY is respected), "

@@ -176,6 +176,20 @@ def test_what_apt_is_asked_for_is_new_enough_also_where_the_default_is_not(proje
     assert asked[1].endswith(" python3-venv (>= 3.11) | python3.12-venv | python3.11-venv")
 
 
+def test_a_full_disk_is_said_also_by_the_log_that_could_not_be_written(project: Path) -> None:
+    (project / ".millrace").mkdir()
+    (project / ".millrace" / "install.log.room").symlink_to("/dev/full")
+    failing = {"python3": f'case "$*" in *"-m venv"*) exit 1;; esac\nexec {sys.executable} "$@"'}
+    said = refused(install(project, machine(project, failing), "--python-only"))
+    assert f"the disk is full: the Python packages need 2 GB in {project}" in said
+
+
+def test_a_clone_that_cannot_be_written_to_is_said_by_its_place(project: Path) -> None:
+    (project / ".millrace").write_text("")
+    said = refused(install(project, machine(project, REAL_PYTHON), "--python-only"))
+    assert f"cannot write to {project}: clone into a directory of your own" in said
+
+
 def test_a_python_that_was_named_and_is_not_suitable_is_refused(project: Path) -> None:
     environment = machine(project, {"oldpython": "exit 1"}) | {"PYTHON": "oldpython"}
     assert "PYTHON=oldpython is not a Python from 3.11 to 3.14" in install(project, environment).stdout

@@ -101,6 +101,7 @@ def test_both_lock_files_name_the_same_jars() -> None:
         ("java.net.ConnectException: Connection refused", "cannot reach"),
         ("javax.net.ssl.SSLHandshakeException: PKIX path building failed", "does not trust the certificate"),
         ("HTTP response status: 401 url=", "refuses access"),
+        ("impossible to get artifacts: java.io.IOException: No space left on device", "no room on the disk"),
         (":: org.gaul#s3proxy;4.1.0: not found ::", "does not have every jar that the lock names: org.gaul"),
     ],
 )
