@@ -14,6 +14,7 @@ from millrace.local.home import ANOTHER_DEPLOYMENT
 from millrace.local.jars import jar_root
 from millrace.local.java import Java
 from millrace.local.marker import MARKER
+from millrace.loopback import no_proxy
 from millrace.settings import PROJECT_ROOT, Settings
 
 _FOREIGN = (*ANOTHER_DEPLOYMENT, FEED, STREAMS, "AIRFLOW", "SPARK_", "PYSPARK_", "SUPERVISOR_", "PYTHONHOME")
@@ -29,7 +30,7 @@ def stack_environment(
     env = os.environ if env is None else env
     kept = {name: value for name, value in env.items() if not name.startswith(_FOREIGN)}
     programs = Path(sys.executable).parent
-    no_proxy = ",".join(filter(None, ["127.0.0.1", "localhost", kept.get("NO_PROXY", kept.get("no_proxy"))]))
+    direct = no_proxy(kept)
     own = {
         MARKER: str(settings.home),
         "SPT_NOENV": "1",  # see millrace.local.marker
@@ -55,8 +56,8 @@ def stack_environment(
         "SPARK_LOCAL_IP": "127.0.0.1",
         # glibc gives every thread an arena of 64 MB; two are enough for these programs.
         "MALLOC_ARENA_MAX": "2",
-        "NO_PROXY": no_proxy,
-        "no_proxy": no_proxy,
+        "NO_PROXY": direct,
+        "no_proxy": direct,
         "TZ": "UTC",
         **airflow_environment(settings),
     }
