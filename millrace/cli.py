@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 
 import typer
@@ -21,6 +23,8 @@ from millrace.commands import (
     stream,
     watch,
 )
+
+DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 app = typer.Typer(
     help="Long-lived Spark streams as first-class citizens of Airflow.",
@@ -47,12 +51,20 @@ app.add_typer(watch.app, name="watch")
 def main() -> None:
     """The entry point: errors that a person can mend are one line and exit status 1."""
     from millrace.local.errors import StackError
+    from millrace.loopback import reach_directly
     from millrace.settings import SettingsError
 
+    reach_directly(os.environ)
     try:
         app()
     except (StackError, SettingsError) as error:
         print(f"millrace: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in DISK_IS_FULL:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"millrace: the disk is full{where}: free some, and try again", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("millrace: interrupted", file=sys.stderr)

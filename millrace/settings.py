@@ -121,7 +121,7 @@ def load(env: Mapping[str, str] | None = None) -> Settings:
         raw = value(f"MILLRACE_PORT_{name}")
         if raw is None:
             return DEFAULT_PORTS[name]
-        if not raw.isdigit() or not 1 <= int(raw) <= 65535:
+        if not (raw.isascii() and raw.isdigit()) or not 1 <= int(raw) <= 65535:
             raise SettingsError(f"MILLRACE_PORT_{name}={raw!r} is not a port: a number from 1 to 65535")
         return int(raw)
 
@@ -213,6 +213,11 @@ def _read_json(path: Path) -> dict[str, str]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return {}
+    except OSError as error:
+        raise SettingsError(
+            f"{path} cannot be read ({error.strerror}): let this user read it, or name another directory with "
+            "MILLRACE_HOME"
+        ) from None
     try:
         content = json.loads(text)
     except ValueError as error:

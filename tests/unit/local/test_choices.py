@@ -54,3 +54,17 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_text("{")
     with pytest.raises(StackError, match=r"settings\.json is not valid JSON .*: mend it or delete it"):
         read_choices(tmp_path)
+
+
+def test_a_home_that_cannot_be_one_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        settings.SettingsError, match=r"file/settings\.json cannot be read \(Not a directory\).*MILLRACE_HOME"
+    ):
+        settings.load({"MILLRACE_HOME": str(tmp_path / "file")})
+
+
+@pytest.mark.parametrize("port", ["x", "0", "65536", "²", "-1", "1.5"])
+def test_what_is_no_port_is_refused_by_its_name(port: str, tmp_path: Path) -> None:
+    with pytest.raises(settings.SettingsError, match=f"MILLRACE_PORT_S3='{port}' is not a port"):
+        settings.load({"MILLRACE_HOME": str(tmp_path), "MILLRACE_PORT_S3": port})
