@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -62,6 +62,8 @@ class Stack:
     """Those that it runs by itself."""
     feed: str = DEFAULT
     """As FEED has it."""
+    begun: float = field(default_factory=time.time)
+    """What a log says of before is no word on this start."""
 
     @property
     def home(self) -> Path:
@@ -187,8 +189,10 @@ class Stack:
 
     def last_words(self, program: str) -> str:
         """The last line of a program's log, and where the rest is, to end an error message with."""
+        log = log_dir(self.home) / f"{program}.log"
         try:
-            text = (log_dir(self.home) / f"{program}.log").read_text(encoding="utf-8", errors="replace")
+            fresh = log.stat().st_mtime >= self.begun
+            text = log.read_text(encoding="utf-8", errors="replace") if fresh else ""
         except OSError:
             text = ""
         lines = [line.strip() for line in text.splitlines() if line.strip()]
