@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+    from millrace.control.view import StreamView
+
 NO_PROBLEM_YET = frozenset({"starting", "stopping", "stopped", "fenced"})
 """On its way somewhere, or about to be started."""
 PORTS = {"kafka": "kafka", "s3": "s3", "airflow-api-server": "airflow"}
@@ -37,7 +39,7 @@ class ProcessLine:
 
 @dataclass(frozen=True)
 class StreamLine:
-    """What a stream's newest driver last wrote to the store."""
+    """What a stream's newest driver last wrote to the store. `problem`: why it does not do what is desired of it."""
 
     name: str
     state: str
@@ -47,6 +49,7 @@ class StreamLine:
     lag: int | None
     watermark: datetime | None
     error: str | None
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,13 +67,15 @@ class FeedLine:
 
 @dataclass(frozen=True)
 class Overview:
-    """`store_error`: why there is nothing to say about the streams."""
+    """`store_error`: why there is nothing to say about the streams. `left`: how many processes run of
+    a stack whose supervisor is gone."""
 
     running: bool
     processes: list[ProcessLine]
     streams: list[StreamLine]
     store_error: str | None
     feeds: list[FeedLine] = field(default_factory=list)
+    left: int = 0
 
     @property
     def memory(self) -> int:
@@ -78,11 +83,12 @@ class Overview:
 
     @property
     def healthy(self) -> bool:
-        """Whether everything runs that should, and every feed that should brings something."""
+        """Whether everything runs that should, every stream does what is desired of it, and every feed that should
+        brings something."""
         return (
             self.running
             and all(line.state == "RUNNING" for line in self.processes)
-            and not any(line.problem for line in self.feeds)
+            and not any(line.problem for line in (*self.streams, *self.feeds))
         )
 
 
@@ -90,7 +96,7 @@ def look(settings: Settings) -> Overview:
     """Ask supervisord, the kernel and the store."""
     supervisor = Supervisor(settings.home)
     if not supervisor.is_running():
-        return Overview(False, [], [], None)
+        return Overview(False, [], [], None, left=len(supervisor.processes()))
     states = supervisor.states()
     processes = [_process(state, settings) for state in states]
     own = supervisor.pid()
@@ -117,6 +123,7 @@ def as_json(overview: Overview) -> dict[str, Any]:
         "streams": [{k: plain(v) for k, v in vars(line).items()} for line in overview.streams],
         "feeds": [{k: plain(v) for k, v in vars(line).items()} for line in overview.feeds],
         "store_error": overview.store_error,
+        "left": overview.left,
     }
 
 
@@ -146,19 +153,19 @@ def tables(overview: Overview, now: datetime) -> list[RenderableType]:
     streams = Table("stream", "driver", "heartbeat")
     for title in ("messages", "facts", "waiting", "watermark (UTC)"):
         streams.add_column(title, justify="right")
-    with_errors = any(stream.error for stream in overview.streams)
+    with_errors = any(stream.problem or stream.error for stream in overview.streams)
     if with_errors:
         streams.add_column("problem")
     for stream in overview.streams:
         streams.add_row(
             stream.name,
-            stream.state,
+            f"[red]{stream.state}[/red]" if stream.problem else stream.state,
             ago(stream.heartbeat_at, now),
             f"{stream.records:,}",
             f"{stream.facts:,}",
             _waiting(stream),
             f"{stream.watermark:%Y-%m-%d %H:%M}" if stream.watermark else "",
-            *([escape(stream.error or "")] if with_errors else []),
+            *([escape(stream.problem or stream.error or "")] if with_errors else []),
         )
     found: list[RenderableType] = [processes]
     if overview.store_error:
@@ -242,28 +249,38 @@ def _memory(pid: int, with_children: bool = True) -> int:
 
 
 def _streams(settings: Settings) -> list[StreamLine]:
-    from millrace.control.status import newest_status
+    from millrace.control.view import read_view
 
     store = open_store(settings)
     lines = []
-    for name in sorted(load_catalog(settings.catalog_dir).streams):
-        status = newest_status(store, name)
-        if status is None:
-            lines.append(StreamLine(name, "never started", None, 0, 0, None, None, None))
-        else:
-            lines.append(
-                StreamLine(
-                    name,
-                    status.state,
-                    status.heartbeat_at,
-                    status.records,
-                    status.facts,
-                    status.lag,
-                    status.watermark,
-                    status.error,
-                )
+    for name, spec in sorted(load_catalog(settings.catalog_dir).streams.items()):
+        view = read_view(store, name, datetime.now(UTC), spec.rules)
+        if view.status is None:
+            lines.append(StreamLine(name, "never started", None, 0, 0, None, None, None, _problem(view)))
+            continue
+        status = view.status.status
+        lines.append(
+            StreamLine(
+                name,
+                status.state,
+                status.heartbeat_at,
+                status.records,
+                status.facts,
+                status.lag,
+                status.watermark,
+                status.error,
+                _problem(view),
             )
+        )
     return lines
+
+
+def _problem(view: StreamView) -> str | None:
+    """Why it does not do what is desired of it; None while it does, and on its way there."""
+    health = view.health
+    if view.desired is None or health.healthy or health.state in NO_PROBLEM_YET:
+        return None
+    return str(health)
 
 
 def _feeds(settings: Settings) -> list[FeedLine]:

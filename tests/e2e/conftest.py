@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -117,6 +118,19 @@ class Platform:
     def millrace(self, *arguments: str, timeout: float = 540) -> subprocess.CompletedProcess[str]:
         """Run the command as a person would; its output is in `stdout` (errors too)."""
         return run_millrace(self.environment, *arguments, timeout=timeout)
+
+
+def problems(found: dict[str, Any]) -> list[str]:
+    """What `status --json` says is wrong, but for the stream that is doomed."""
+    return [
+        *(f"{line['name']} is {line['state']}" for line in found["processes"] if line["state"] != "RUNNING"),
+        *(f"{line['name']}: {line['problem']}" for line in found["feeds"] if line["problem"]),
+        *(
+            f"{line['name']}: {line['problem']}"
+            for line in found["streams"]
+            if line["problem"] and line["name"] != DOOMED
+        ),
+    ]
 
 
 def run_millrace(

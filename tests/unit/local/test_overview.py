@@ -76,6 +76,13 @@ def test_the_feeds_are_shown_with_what_is_wrong_with_them() -> None:
     assert "problem" not in shown(Overview(True, [KAFKA], [STREAM], None, [CITY]))
 
 
+def test_a_stream_whose_driver_is_silent_is_not_healthy_though_its_last_word_was_running() -> None:
+    silent = replace(STREAM, problem="silent: driver epoch 3 has not written for 3 h")
+    overview = Overview(True, [KAFKA], [silent], None)
+    assert not overview.healthy
+    assert "silent: driver epoch 3 has not written for 3 h" in shown(overview, width=200)
+
+
 def test_what_was_said_is_shown_as_it_was_also_with_brackets() -> None:
     said = "[/data/in] has gone, and [red] with it"
     host, stream = replace(HOST, reason=said), replace(STREAM, error=said)
