@@ -15,25 +15,19 @@ if TYPE_CHECKING:
 
 
 def install() -> None:
-    """Check this machine and fetch the locked jars; `make install` calls it after the Python packages."""
+    """Look for Java and fetch the locked jars; `make install` calls it after the Python packages."""
     from rich.console import Console
 
-    from millrace.local import checks
     from millrace.local.class_archive import ensure_archive
-    from millrace.local.home import stack_settings
     from millrace.local.jars import ensure_jars, jar_root
     from millrace.local.java import find_java
     from millrace.local.progress import Steps
+    from millrace.signals import interruptible
 
-    settings = stack_settings()
-    with Steps(Console()) as steps:
+    with interruptible(), Steps(Console()) as steps:
         with steps.step("Java") as note:
             java = find_java()
             note(f"{java.version} at {java.program}")
-        with steps.step("Memory and disk") as note:
-            checks.check_memory()
-            checks.check_disk(settings.home)
-            note(f"{checks.available_memory() / 1e9:.1f} GB of memory available")
         with steps.step("Jars") as note:
             fetched = ensure_jars()
             note(f"{'fetched into' if fetched else 'there and verified in'} {jar_root()}")
@@ -89,6 +83,7 @@ def down() -> None:
     console.print(
         f"The stack of {settings.home} is down; `up` goes on where it stopped.",
         highlight=False,
+        markup=False,
         soft_wrap=True,
     )
 
@@ -110,7 +105,10 @@ def status(
     if as_json:
         print(json.dumps(overview.as_json(found), indent=1))
     elif not found.running:
-        console.print(f"The stack of {settings.home} is down.", highlight=False, soft_wrap=True)
+        left = f", but {found.left} of its processes run: `up` or `down` ends them" if found.left else ""
+        console.print(
+            f"The stack of {settings.home} is down{left}.", highlight=False, markup=False, soft_wrap=True
+        )
     else:
         for table in overview.tables(found, datetime.now(UTC)):
             console.print(table)
@@ -173,16 +171,18 @@ def clean(
 
 
 def _welcome(stack: Stack, seconds: float) -> str:
+    from rich.markup import escape
+
     from millrace.local.called import command_name
 
-    url, millrace = stack.settings.airflow_url, command_name()
+    url, millrace, home = stack.settings.airflow_url, escape(command_name()), escape(str(stack.home))
     streams = (
         f"{url}/dags?tags=stream" if len(stack.streams) > 1 else f"{url}/dags/stream__{stack.streams[0]}"
     )
     return f"""
 [bold green]Millrace is up[/bold green] ({seconds:.0f} s).
 
-  [bold]{url}[/bold]   user admin, password: `{millrace} password` (kept in {stack.home}/secrets.json)
+  [bold]{url}[/bold]   user admin, password: `{millrace} password` (kept in {home}/secrets.json)
 
   Three things to look at
     {streams}   the streams, one shift of an hour after another
