@@ -12,33 +12,58 @@ from millrace.local.errors import StackError
 from millrace.local.marker import MARKER
 from millrace.local.ports import is_free
 
-MEMORY_NEEDED = 3_000_000_000
-"""Bytes that must be available: what the running stack was measured to need, and a little room."""
+MEMORY_OF_SERVERS, MEMORY_OF_A_DRIVER = 1_500_000_000, 750_000_000
+"""Bytes, as the running stack was measured: Airflow, Kafka, the S3 server and the feeds; and each Spark driver."""
 
 DISK_NEEDED = 2_000_000_000
 """Bytes that must be free: a day of the default feed, Kafka's segments and the logs."""
 
 
-def check_memory(available: int | None = None) -> None:
+def memory_needed(drivers: int) -> int:
+    """Bytes that must be available for a stack with so many Spark drivers."""
+    return MEMORY_OF_SERVERS + drivers * MEMORY_OF_A_DRIVER
+
+
+def check_memory(drivers: int, available: int | None = None) -> None:
     """Raises StackError when less memory is available than the stack needs."""
     available = available_memory() if available is None else available
-    if available < MEMORY_NEEDED:
+    needed = memory_needed(drivers)
+    if available < needed:
+        fewer = ", run fewer streams, such as STREAMS=station_hourly" if drivers > 1 else ""
         raise StackError(
-            f"too little memory: {available / 1e9:.1f} GB available, the stack needs "
-            f"{MEMORY_NEEDED / 1e9:.0f} GB; end other programs, or give this machine or container more"
+            f"too little memory: {available / 1e9:.1f} GB available, the stack with {drivers} "
+            f"Spark driver{'s' if drivers > 1 else ''} needs {needed / 1e9:.1f} GB; end other programs{fewer}, or give "
+            "this machine or container more"
         )
 
 
-def available_memory() -> int:
+def available_memory(groups: Path = Path("/sys/fs/cgroup")) -> int:
     """Bytes that new programs could have, by the machine and by the container's limit."""
     available = int(psutil.virtual_memory().available)
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit = (group / "memory.max").read_text(encoding="ascii").strip()
-        used = int((group / "memory.current").read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return available
-    return available if limit == "max" else min(available, int(limit) - used)
+    left = _left_in_container(groups)
+    return available if left is None else min(available, left)
+
+
+def _left_in_container(groups: Path) -> int | None:
+    """None without a limit. Pages of files count as used and can be had again: after `make install` alone there are
+    2 GB of them."""
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        try:
+            allowed = (groups / limit).read_text(encoding="ascii").strip()
+            taken = int((groups / used).read_text(encoding="ascii"))
+            lines = (groups / limit).with_name("memory.stat").read_text(encoding="ascii").splitlines()
+        except (OSError, ValueError):
+            continue
+        stat = dict(line.split(maxsplit=1) for line in lines)
+        # In the first version of control groups, `total_` is with the groups below.
+        files = sum(
+            int(stat.get(f"total_{name}", stat.get(name, 0))) for name in ("active_file", "inactive_file")
+        )
+        return None if allowed == "max" else int(allowed) - max(0, taken - files)
+    return None
 
 
 def check_disk(home: Path, free: int | None = None) -> None:

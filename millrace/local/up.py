@@ -10,7 +10,6 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from types import FrameType
 
 from millrace.catalog import CatalogError, load_catalog
 from millrace.control.supervised import dag_of
@@ -31,7 +30,7 @@ from millrace.local.progress import Steps
 from millrace.local.stack import Cancelled, Stack
 from millrace.local.supervisor import Supervisor
 from millrace.settings import IS_SOURCE_TREE
-from millrace.signals import handled
+from millrace.signals import handled, interruptible
 
 CATCH_UP_PATIENCE = 90
 """Seconds that are worth waiting for a full day of hours; the hourly run of the compaction gets them anyway."""
@@ -58,7 +57,7 @@ def up(
     check_path(home)
     java = find_java()
     make_home(home)
-    with only_one(home), _interruptible():
+    with only_one(home), interruptible():
         kept = read_choices(home)
         chosen = choose(os.environ, kept, port_base, feed, streams)
         names = _check_choices(chosen)
@@ -81,7 +80,7 @@ def up(
             _examine(stack, steps)
             return stack
         sweep(settings, steps)
-        checks.check_memory()
+        checks.check_memory(len({stack.catalog.streams[name].driver or name for name in names}))
         checks.check_disk(home)
         with steps.step("Jars") as note:
             note("fetched and verified" if ensure_jars() else "there and verified")
@@ -256,18 +255,7 @@ def _examine(stack: Stack, steps: Steps) -> None:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
-    """SIGTERM and a closed terminal end the command as Ctrl-C does: with everything stopped again."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    with handled(interrupt, signal.SIGTERM, signal.SIGHUP):
-        yield
-
-
-@contextmanager
 def _undisturbed() -> Iterator[None]:
-    """A second Ctrl-C must not stop the stopping (it takes seconds, and is bounded)."""
+    """Ctrl-C must not stop the stopping (it takes seconds, and is bounded)."""
     with handled(signal.SIG_IGN, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         yield

@@ -21,10 +21,40 @@ def taken() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def test_too_little_memory_is_said_with_both_numbers() -> None:
-    checks.check_memory(checks.MEMORY_NEEDED)
-    with pytest.raises(StackError, match=r"too little memory: 1\.2 GB available, the stack needs 3 GB"):
-        checks.check_memory(1_200_000_000)
+def test_too_little_memory_is_said_with_both_numbers_and_with_the_way_out() -> None:
+    checks.check_memory(1, checks.memory_needed(1))
+    with pytest.raises(
+        StackError, match=r"2\.2 GB available, the stack with 3 Spark drivers needs 3\.\d GB"
+    ) as caught:
+        checks.check_memory(3, checks.memory_needed(1))
+    assert "run fewer streams, such as STREAMS=station_hourly" in str(caught.value)
+    with pytest.raises(StackError, match=r"1\.2 GB available, the stack with 1 Spark driver needs") as caught:
+        checks.check_memory(1, 1_200_000_000)
+    assert "STREAMS" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("limit", "used", "prefix"),
+    [
+        ("memory.max", "memory.current", ""),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_"),
+    ],
+)
+def test_a_container_has_what_its_limit_leaves_and_what_it_holds_of_files(
+    tmp_path: Path, limit: str, used: str, prefix: str
+) -> None:
+    (tmp_path / limit).parent.mkdir(exist_ok=True)
+    stat = f"active_file 0\ninactive_file 0\n{prefix}active_file 100\n{prefix}inactive_file 200\nanon 300\n"
+    (tmp_path / limit).with_name("memory.stat").write_text(stat)
+    (tmp_path / used).write_text("600\n")
+    (tmp_path / limit).write_text("1000\n")
+    assert checks.available_memory(tmp_path) == 700
+    (tmp_path / limit).write_text("max\n" if limit == "memory.max" else f"{2**63 - 4096}\n")
+    assert checks.available_memory(tmp_path) > 1000
+
+
+def test_without_control_groups_the_machine_alone_counts(tmp_path: Path) -> None:
+    assert checks.available_memory(tmp_path) > 0
 
 
 def test_too_little_disk_names_the_place(tmp_path: Path) -> None:
