@@ -88,7 +88,8 @@ class Overview:
         return (
             self.running
             and all(line.state == "RUNNING" for line in self.processes)
-            and not any(line.problem for line in (*self.streams, *self.feeds))
+            and not any(line.problem for line in self.streams)
+            and not any(line.problem for line in self.feeds)
         )
 
 
