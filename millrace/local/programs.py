@@ -17,6 +17,13 @@ LONGEST_SOCKET_PATH = 90
 """Systems allow 104 (macOS) or 108 bytes, and supervisord binds a name with its process id appended first."""
 
 
+MISREAD = {
+    ",": "where Kafka begins another directory",
+    "\\": "which Kafka and the S3 server leave out",
+    "?": "where the address of Airflow's database ends",
+}
+
+
 @dataclass(frozen=True)
 class Program:
     """One supervised program, always started again. `stop_within`: seconds from SIGTERM to SIGKILL of its whole
@@ -115,6 +122,8 @@ def check_path(home: Path) -> None:
                 f"the path {str(path)!r} has ' ;', '%' or a control character in it, which supervisord takes "
                 "for something else: use another place"
             )
+    if found := next((sign for sign in MISREAD if sign in str(home)), None):
+        raise StackError(f"the path {str(home)!r} has {found!r} in it, {MISREAD[found]}: use another place")
     longest = run_dir(home) / "streamhost.sock"
     if len(os.fsencode(longest)) > LONGEST_SOCKET_PATH:
         raise StackError(

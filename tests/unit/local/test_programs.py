@@ -80,6 +80,12 @@ def test_a_home_that_supervisord_would_misread_is_refused(name: str) -> None:
         check_path(Path("/home") / name)
 
 
+@pytest.mark.parametrize("name", ["a,b", "a\\b", "a?b"])
+def test_a_home_in_which_a_server_would_see_another_place_is_refused(name: str) -> None:
+    with pytest.raises(StackError, match="in it, wh"):
+        check_path(Path("/home") / name)
+
+
 def test_everything_comes_back(tmp_path: Path) -> None:
     config = parsed(
         render_config(tmp_path, stack_programs(settings.load({"MILLRACE_HOME": str(tmp_path)}), ["k"], ["s"]))
