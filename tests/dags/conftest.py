@@ -6,6 +6,8 @@ Airflow reads its environment when it is first imported, so this comes before an
 from __future__ import annotations
 
 import atexit
+import gc
+import json
 import os
 import shutil
 import sys
@@ -13,30 +15,42 @@ import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from millrace.control.watch import ControlWatch
 from millrace.settings import PROJECT_ROOT
-from millrace.store import MemoryStore
-from tests.dags.supervised_world import STREAM, Shift, World
-from tests.unit.quality.builders import begin
 
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
     from airflow.sdk import DAG
 
+    from millrace.store import MemoryStore
+    from tests.dags.supervised_world import Shift, World
+
 DAGS = PROJECT_ROOT / "dags"
 PLUGINS = PROJECT_ROOT / "plugins"
+# Airflow's import makes a million objects that stay: looking through them for garbage is a fifth of the time.
+gc.set_threshold(100_000, 20, 100)
 _home = Path(tempfile.mkdtemp(prefix="millrace-tests-dags-"))
 atexit.register(shutil.rmtree, _home, ignore_errors=True)
 
+# `dag.test` reads the whole bundle of its DAG again, and writes all of its DAGs to the database, which takes longer
+# than most runs here: so each file is a bundle of its own.
+BUNDLES = [
+    {
+        "name": file.stem,
+        "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+        "kwargs": {"path": str(file)},
+    }
+    for file in sorted(DAGS.glob("*.py"))
+]
 AIRFLOW_ENVIRONMENT = {
     "AIRFLOW_HOME": str(_home),
     "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
     "AIRFLOW__CORE__PLUGINS_FOLDER": str(PLUGINS),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(BUNDLES),
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_home / 'airflow.db'}",
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
 }
@@ -66,16 +80,36 @@ def dagbag(default_settings: None) -> DagBag:
 
 @pytest.fixture(scope="package")
 def airflow_db(default_settings: None) -> None:
-    """A migrated database, made once: some 6 s."""
+    """A migrated database, made once, and an Airflow that is quick about it."""
+    from airflow import settings as airflow_settings
+    from airflow.api_fastapi.execution_api import versions
     from airflow.utils.db import initdb
+    from cadwyn import HeadVersion, Version, VersionBundle
+    from sqlalchemy import event
+
+    @event.listens_for(airflow_settings.engine, "connect")
+    def without_waiting_for_the_disk(connection: Any, _: object) -> None:
+        connection.execute("PRAGMA synchronous = OFF")
 
     initdb()
+    # `dag.test` talks to the execution API in this process, whose routes are made for each version that a task of an
+    # older Airflow would speak: most of its start. The two newest are kept, and what cadwyn needs below them.
+    *kept, oldest = versions.bundle.versions[:3]
+    for version in versions.bundle.versions:
+        for change in version.changes:
+            change._bound_version_bundle = None  # to the bundle that is replaced
+    versions.bundle = VersionBundle(HeadVersion(), *kept, Version(oldest.value))
+    # What has been imported by now stays: each collection of garbage would look through all of it.
+    gc.freeze()
 
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
     """The store that the DAGs' tasks open, in memory, with the first generation of the quality tests' dataset."""
     from millrace_airflow import access
+
+    from millrace.store import MemoryStore
+    from tests.unit.quality.builders import begin
 
     made = MemoryStore()
     begin(made)
@@ -88,6 +122,9 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """What the DAGs' tasks and triggers supervise."""
     from millrace_airflow import access, shared_watch
 
+    from millrace.control.watch import ControlWatch
+    from tests.dags.supervised_world import World
+
     made = World()
     monkeypatch.setattr(access, "store_of", lambda settings: made.store)
     monkeypatch.setattr(access, "launcher_of", lambda settings: made)
@@ -99,9 +136,13 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 @pytest.fixture
 def dag(dagbag: DagBag) -> DAG:
+    from tests.dags.supervised_world import STREAM
+
     return dagbag.dags[f"stream__{STREAM}"]
 
 
 @pytest.fixture
 def shift(dag: DAG, world: World) -> Shift:
+    from tests.dags.supervised_world import Shift
+
     return Shift(dag)
