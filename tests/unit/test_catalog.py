@@ -51,6 +51,8 @@ def dataset(**changes: Any) -> dict[str, Any]:
     ("files", "message"),
     [
         (stream(source=None), r"streams\.yaml: s\.source is missing"),
+        (stream(shift="1s"), r"s\.shift: 1s is out of bounds: write 1min to 7d"),
+        (stream(name="t"), r"streams\.yaml: s\.name: remove it, the name is s"),
         (
             stream(source="kafka"),
             r"streams\.yaml: s\.source: 'kafka' is not a source; write kafka://TOPIC, socket",
@@ -95,6 +97,31 @@ def dataset(**changes: Any) -> dict[str, Any]:
 def test_a_mistake_is_named_with_its_place(tmp_path: Path, files: dict[str, Any], message: str) -> None:
     with pytest.raises(CatalogError, match=message):
         load(tmp_path, **files)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"s:\n  app: a\nt:\n  app: b\ns:\n  app: c\n", r"s is there twice\n.*line 5, column 1:\n    s:"),
+        (b"s:\n  app: a\n  app: b\n", r"app is there twice\n.*line 3"),
+        (b"s:\n\tapp: a\n", r"not valid YAML: .*\n.*'\\t'.*\n.*line 2"),
+        (b"# caf\xe9\n", "cannot be read: 'utf-8' codec can't decode byte 0xe9"),
+        (b"s:\n  app: 2026-13-01\n", "cannot be read: month must be in 1..12"),
+    ],
+)
+def test_a_file_that_is_not_as_yaml_should_be_is_named(tmp_path: Path, body: bytes, message: str) -> None:
+    load(tmp_path)
+    (tmp_path / "streams.yaml").write_bytes(body)
+    with pytest.raises(CatalogError, match=rf"streams\.yaml .*{message}"):
+        load_catalog(tmp_path)
+
+
+def test_what_a_merge_brings_may_be_said_again(tmp_path: Path) -> None:
+    load(tmp_path)
+    merged = "s: &s {app: a, source: 'kafka://polls', sinks: [console]}\nt: {<<: *s, app: b}\n"
+    (tmp_path / "streams.yaml").write_text(merged)
+    (tmp_path / "datasets.yaml").write_text("")
+    assert load_catalog(tmp_path).streams["t"].app == "b"
 
 
 def test_a_stream_without_facts_needs_no_dataset(tmp_path: Path) -> None:
