@@ -163,6 +163,8 @@ def _is_one_line(value: bytes) -> bool:
 
 
 def _is_utf8(text: bytes) -> bool:
+    if text.isascii():  # nearly always, and told without making a copy
+        return True
     try:
         text.decode()
     except UnicodeDecodeError:
