@@ -187,7 +187,7 @@ def test_airflow_loads_every_dag_and_plugin(deployment: Deployment) -> None:
             '"modules":',
             '"files": [m.__file__ for m in sys.modules.values() if getattr(m, "__file__", 0)], "modules":',
         ),
-        str(deployment.directory / "dags"),
+        json.dumps([[str(deployment.directory / folder) for folder in ("dags", "plugins")]]),
     )
     assert found["errors"] == {}
     streams = load_catalog(PROJECT_ROOT / "catalog").streams
