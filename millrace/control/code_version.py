@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import threading
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,10 @@ ALWAYS = ("spark_apps.runtime.stream_driver",)
 """Imported by every app, but by name only when it runs."""
 READ_AT_RUN_TIME = ("spark_apps/runtime/log4j2.properties", "millrace/local/jars.lock.json")
 LENGTH = 12
+
+_one_at_a_time = threading.Lock()
+"""Before Python 3.13, `ast.parse` in two threads at once may end in a SystemError in both: two streams of a shared
+driver that began at the same moment did so."""
 
 
 def code_version(app: str, root: Path = PROJECT_ROOT) -> str | None:
@@ -72,7 +77,9 @@ def _file_of(module: str, root: Path) -> Path | None:
 def _imports(source: bytes) -> tuple[str, ...]:
     """The project's modules that a module imports when it runs, and the names it takes from them."""
     found: list[str] = []
-    for node in _executed(ast.parse(source)):
+    with _one_at_a_time:
+        tree = ast.parse(source)
+    for node in _executed(tree):
         if isinstance(node, ast.Import):
             found += [name.name for name in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

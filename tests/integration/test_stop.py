@@ -116,7 +116,7 @@ def stuck(stream: StreamUnderTest, host: StreamHost) -> list[psutil.Process]:
         90,
         f"the hanging batch\n{log_file(stream.settings.home, NAME)}",
     )
-    wait_until(lambda: kinds(family(host)) == {"driver", "java", "worker"}, 30, "all of the driver")
+    wait_until(lambda: kinds(family(host)) == {"driver", "java", "worker"}, 90, "all of the driver")
     return family(host)
 
 

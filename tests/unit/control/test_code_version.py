@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import gc
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from millrace import settings
+from millrace.control import code_version as module
 from millrace.control.code_version import code_files, code_version
 from millrace.control.kept_code import KEPT, environment_for, keep_code, kept_code
 from millrace.control.outdated import code_difference
@@ -102,3 +106,20 @@ def test_the_last_two_versions_are_kept_whole_and_only_if_they_are_what_runs(
     given = environment_for(here, newest)
     assert given["MILLRACE_CATALOG"] == str(newest / "catalog")
     assert (newest / "catalog" / "streams.yaml").is_file()
+
+
+def test_streams_of_one_process_may_ask_for_it_at_the_same_time() -> None:
+    """As those of a shared driver do, and those that a triggerer watches."""
+    expected = [code_files("station_hourly"), code_files("order_metrics")] * 2
+    # Threads meet within a parse when garbage is collected there and something in Python hears of it.
+    before, let_others = gc.get_threshold(), lambda *_: time.sleep(0)
+    gc.callbacks.append(let_others)
+    gc.set_threshold(100)
+    try:
+        module._imports.cache_clear()
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(code_files, ["station_hourly", "order_metrics"] * 2))
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(let_others)
+    assert found == expected

@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from millrace.commands.feed import app
-from millrace.commands.feed_run import BAD_CONFIGURATION, STOPPED_EARLY
+from millrace.commands.feed_run import BAD_CONFIGURATION
 
 runner = CliRunner()
 
@@ -59,5 +59,8 @@ def test_a_home_that_cannot_be_used_is_one_line(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MILLRACE_HOME", str(tmp_path / "file"))
     answer = runner.invoke(app, ["list"])
-    assert answer.exit_code == STOPPED_EARLY
-    assert answer.stderr == f"millrace: {tmp_path}/file/settings.json: Not a directory\n"
+    assert answer.exit_code == BAD_CONFIGURATION
+    assert answer.stderr.startswith(
+        f"millrace: {tmp_path}/file/settings.json cannot be read (Not a directory)"
+    )
+    assert answer.stderr.count("\n") == 1
