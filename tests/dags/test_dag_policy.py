@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -11,6 +11,8 @@ from millrace.settings import PROJECT_ROOT
 
 TAGS = {"stream", "publish", "quality", "maintenance"}
 """The closed set. A new tag is added here on purpose, not in passing."""
+NIGHTLY = ("quality_daily", "maintenance")
+"""These have no start date, as with one in the past Airflow would begin with the night before."""
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +55,42 @@ def test_every_task_has_an_owner(dags):
 def test_no_dag_surprises_with_runs_of_the_past(dags):
     for dag in dags.values():
         assert dag.catchup is False, dag.dag_id
+        assert dag.max_active_runs == 1, dag.dag_id
+        if dag.dag_id in NIGHTLY:
+            continue
         assert dag.start_date is not None, dag.dag_id
         assert dag.start_date < datetime.now(UTC) - timedelta(days=1), (
             f"{dag.dag_id}: a start date that moves"
         )
-        assert dag.max_active_runs == 1, dag.dag_id
+
+
+@pytest.mark.parametrize("now", ["2026-05-05T04:30", "2026-05-05T12:00", "2026-05-05T23:59"])
+def test_a_new_deployment_does_not_begin_with_the_work_of_a_night(dags, monkeypatch, now):
+    for dag_id in NIGHTLY:
+        assert next_run(dags[dag_id], monkeypatch, now).date() == date(2026, 5, 6), dag_id
+
+
+def test_a_night_that_was_missed_is_made_up_for(dags, monkeypatch):
+    for dag_id in NIGHTLY:
+        last = next_run(dags[dag_id], monkeypatch, "2026-05-05T02:00")
+        assert last.date() == date(2026, 5, 5), dag_id
+        assert next_run(dags[dag_id], monkeypatch, "2026-05-08T12:00", last).date() == date(2026, 5, 8), (
+            dag_id
+        )
+
+
+def next_run(dag, monkeypatch, now, last=None):
+    """For when the scheduler plans a DAG's next run at `now` (UTC), the last one having been for `last`."""
+    from airflow.serialization.decoders import decode_timetable
+    from airflow.serialization.encoders import encode_timetable
+    from airflow.timetables import trigger
+    from airflow.timetables.base import DataInterval, TimeRestriction
+
+    monkeypatch.setattr(trigger, "utcnow", lambda: datetime.fromisoformat(f"{now}+00:00"))
+    timetable = decode_timetable(encode_timetable(dag.timetable))
+    before = DataInterval.exact(last) if last is not None else None
+    restriction = TimeRestriction(dag.start_date, None, catchup=dag.catchup)
+    return timetable.next_dagrun_info(last_automated_data_interval=before, restriction=restriction).run_after
 
 
 def test_retries_are_bounded_and_spaced(dags):
