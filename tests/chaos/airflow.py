@@ -19,7 +19,8 @@ from millrace.local.credentials import ensure_secrets
 from millrace.local.environment import stack_environment
 from millrace.local.java import find_java
 from millrace.local.ports import free_ports
-from tests.chaos.parts import Part, family, signal_all
+from tests.chaos.parts import Part
+from tests.families import family, signal_all
 
 UP_WITHIN = 180.0
 

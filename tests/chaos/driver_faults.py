@@ -11,8 +11,8 @@ import psutil
 
 from tests.chaos.faults import Scene, fault, lasting
 from tests.chaos.lane import NotAsItShouldBe, kill_group
-from tests.chaos.parts import signal_all
 from tests.chaos.proxy import Request, Trap, Where
+from tests.families import signal_all
 
 ENDS_WITHIN = 150.0
 """A driver that hangs is ended by supervision, after some 40 s of silence; one that does not even do that, never."""

@@ -13,8 +13,8 @@ from millrace.control.process import ProcessState
 from tests.chaos.driver_faults import STATE, STEP_WITHIN, put_of
 from tests.chaos.faults import Scene, fault
 from tests.chaos.lane import RECOVERS_WITHIN, Lane, NotAsItShouldBe
-from tests.chaos.parts import signal_all
 from tests.chaos.proxy import Trap, Trouble
+from tests.families import signal_all
 
 ENDS_WITHIN = 90.0
 

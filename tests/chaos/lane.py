@@ -36,8 +36,8 @@ from millrace.settings import PROJECT_ROOT, Settings
 from millrace.store import S3Store, StoreError, open_store
 from tests.chaos.feeders import Feeder
 from tests.chaos.journal import Commit, Journal, not_exactly_once
-from tests.chaos.parts import family, signal_all
 from tests.chaos.proxy import Request
+from tests.families import family, jvms, signal_all
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ class Lane:
         return family(self.pid())
 
     def jvm(self) -> psutil.Process:
-        return next(one for one in self.family() if one.name().startswith("java"))
+        return jvms(self.family())[0]
 
     def status(self) -> DriverStatus | None:
         return newest_status(self.store, self.name)

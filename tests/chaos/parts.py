@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -68,21 +67,6 @@ class Part:
             self._process.wait(within)
         except subprocess.TimeoutExpired:
             self.kill()
-
-
-def family(pid: int) -> list[psutil.Process]:
-    """A process and all that it started, itself first; none when it is gone."""
-    try:
-        parent = psutil.Process(pid)
-        return [parent, *parent.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def signal_all(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            process.send_signal(number)
 
 
 class SmallDisk:

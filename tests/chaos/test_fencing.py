@@ -18,10 +18,10 @@ from millrace.control import exit_codes
 from tests.chaos.driver_faults import STATE, put_of
 from tests.chaos.faults import Scene
 from tests.chaos.lane import Lane
-from tests.chaos.parts import family, signal_all
 from tests.chaos.proxy import Trap, Trouble
 from tests.chaos.stage import Stage
 from tests.conftest import wait_until
+from tests.families import family, signal_all
 
 pytestmark = pytest.mark.stack
 

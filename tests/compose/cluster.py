@@ -17,6 +17,7 @@ import psutil
 from tests.compose.ground import run
 from tests.compose.stack import Container, Stack, StackFailed
 from tests.conftest import wait_until
+from tests.families import family
 
 EXECUTOR = "CoarseGrainedExecutorBackend"
 
@@ -44,7 +45,7 @@ def executors(stack: Stack, ui: str) -> list[Executor]:
     names = applications(ui)
     found = []
     for worker in (one for one in stack.containers() if one.service == "spark-worker" and one.running):
-        for process in _family(worker.pid):
+        for process in family(worker.pid):
             with suppress(psutil.Error):
                 words = process.cmdline()
                 if any(word.endswith(EXECUTOR) for word in words) and "--app-id" in words:
@@ -109,10 +110,3 @@ def _asked(ui: str) -> Mapping[str, Any]:
     answer = httpx.get(f"{ui}/json/", timeout=10, trust_env=False)
     answer.raise_for_status()
     return dict(answer.json())
-
-
-def _family(pid: int) -> list[psutil.Process]:
-    with suppress(psutil.NoSuchProcess):
-        parent = psutil.Process(pid)
-        return [parent, *parent.children(recursive=True)]
-    return []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import psutil
 import pytest
 
@@ -10,6 +12,7 @@ from millrace.control.launcher import StreamHost
 from millrace.settings import PROJECT_ROOT
 from tests.conftest import wait_until
 from tests.e2e.conftest import Platform
+from tests.families import family, signal_all
 
 pytestmark = pytest.mark.stack
 STREAM = "station_hourly"
@@ -21,12 +24,8 @@ def test_airflow_killed_as_a_whole_leaves_the_driver_alone_and_supervises_it_aga
 ) -> None:
     before = platform.driver(STREAM)
     assert before is not None
-    victims = []
-    for name in AIRFLOW:
-        process = psutil.Process(platform.supervisor.state(name).pid)
-        victims += [process, *process.children(recursive=True)]
-    for victim in victims:
-        victim.kill()
+    victims = [one for name in AIRFLOW for one in family(platform.supervisor.state(name).pid)]
+    signal_all(victims, signal.SIGKILL)
     psutil.wait_procs(victims, timeout=10)
 
     wait_until(lambda: platform.api.unhealthy() == [], 120, "Airflow to be back", every=1)

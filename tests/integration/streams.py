@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +31,7 @@ from millrace.settings import PROJECT_ROOT, Settings
 from millrace.store import ObjectStore, open_store
 from spark_apps.runtime.carried_state import Manifest, newest_manifest
 from tests.conftest import wait_until
+from tests.families import family, jvms, signal_all
 
 REJECTED = ["topic", "partition", "offset", "timestamp", "key", "value", "reason", "detail"]
 
@@ -99,11 +100,10 @@ class StreamUnderTest:
         try:
             yield process
         finally:
-            family = _family(process.pid)
-            for member in family:
-                _kill(member)
+            members = family(process.pid)
+            signal_all(members, signal.SIGKILL)
             process.wait(30)
-            psutil.wait_procs(family, timeout=10)
+            psutil.wait_procs(members, timeout=10)
 
     def log(self) -> str:
         return (self.settings.home / "driver.log").read_text(errors="replace")
@@ -187,14 +187,12 @@ def rows_in(store: ObjectStore, dataset: DatasetSpec) -> tuple[list[dict[str, ob
 
 def kill(process: subprocess.Popen[bytes], what: str) -> None:
     """SIGKILL `all of it`, `its Python` or `its JVM`; the rest must end by itself."""
-    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    jvm = [member for member in family if "java" in member.name()]
-    victims = {"all of it": family, "its Python": family[:1], "its JVM": jvm}[what]
+    members = family(process.pid)
+    victims = {"all of it": members, "its Python": members[:1], "its JVM": jvms(members)}[what]
     assert victims
-    for victim in victims:
-        _kill(victim)  # one of them may just have ended: Hadoop starts small programs
+    signal_all(victims, signal.SIGKILL)
     assert process.wait(60) != 0
-    _, alive = psutil.wait_procs(family, timeout=60)
+    _, alive = psutil.wait_procs(members, timeout=60)
     assert not alive, "a driver that lost its other half must end by itself"
 
 
@@ -228,16 +226,3 @@ def end_of_input(system: str, observed_at: int) -> tuple[bytes, bytes]:
     """The mark after which a system sends no more."""
     envelope = {"schema": 1, "kind": "end_of_input", "system_id": system, "observed_at": observed_at}
     return system.encode(), json.dumps(envelope).encode()
-
-
-def _family(pid: int) -> list[psutil.Process]:
-    try:
-        process = psutil.Process(pid)
-        return [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _kill(process: psutil.Process) -> None:
-    with suppress(psutil.NoSuchProcess):
-        process.send_signal(signal.SIGKILL)

@@ -24,6 +24,7 @@ from millrace.control.status import observe_newest
 from millrace.settings import PROJECT_ROOT, Settings
 from millrace.store import open_store
 from tests.conftest import wait_until
+from tests.families import family, signal_all
 from tests.integration.streams import StreamUnderTest, compact, end_of_input, make_stream, poll
 from tests.integration.test_station_stream import T0, city, read_published
 from tests.oracles.stations import movements
@@ -56,19 +57,15 @@ def hosted(stream: StreamUnderTest, project: Path) -> Iterator[subprocess.Popen[
             stderr=log,
             start_new_session=True,
         )
-    family = []
+    members: list[psutil.Process] = []
     try:
         yield process
-        family = psutil.Process(process.pid).children(recursive=True)
+        members = family(process.pid)
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == exit_codes.STOPPED, stream.log()[-3000:]
     finally:
-        for member in family if process.poll() is not None else psutil.Process(process.pid).children(True):
-            if member.is_running():
-                member.kill()
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+        signal_all(members if process.poll() is not None else family(process.pid), signal.SIGKILL)
+        process.wait()
 
 
 def test_a_version_that_cannot_read_the_state_is_refused_and_the_old_one_goes_on_from_kept_code(

@@ -26,6 +26,7 @@ from millrace.kafka_topics import KafkaUnavailable, ensure_topics
 from millrace.settings import Settings
 from millrace.store import open_store
 from spark_apps.runtime.kafka_source import TopicOffsets
+from tests.families import family
 from tests.integration.certificates import make_certificates
 from tests.integration.secure_kafka import PASSWORD, SecureKafka, secure_kafka
 from tests.integration.streams import StreamUnderTest, compact, make_stream, published_rows
@@ -79,8 +80,8 @@ def metrics(guarded: SecureKafka, topic: str) -> dict[str, int]:
 def command_lines(pid: int) -> list[str]:
     """Those of a process and everything below it."""
     found = []
-    for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
-        with suppress(psutil.NoSuchProcess):  # Hadoop starts small programs, which may just have ended
+    for process in family(pid):
+        with suppress(psutil.NoSuchProcess):
             found.append(" ".join(process.cmdline()))
     return found
 

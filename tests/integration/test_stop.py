@@ -24,6 +24,7 @@ from millrace.control.streamhost import command, log_file, socket_file, write_co
 from millrace.settings import PROJECT_ROOT, Settings
 from millrace.store import open_store
 from tests.conftest import running, wait_until
+from tests.families import family, signal_all
 from tests.integration.streams import StreamUnderTest, make_stream, poll
 from tests.integration.test_station_stream import T0, city
 
@@ -63,8 +64,7 @@ def hosted(
         wait_until(lambda: answers(host), 15, "supervisord to answer")
         order(stream, "start")
         yield stream, host
-        for member in family(host):
-            member.kill()
+        signal_all(driver_family(host), signal.SIGKILL)
 
 
 def answers(host: StreamHost) -> bool:
@@ -87,13 +87,10 @@ def order(stream: StreamUnderTest, action: str) -> None:
     )
 
 
-def family(host: StreamHost) -> list[psutil.Process]:
+def driver_family(host: StreamHost) -> list[psutil.Process]:
     """The driver, its JVM, and the Python processes of Spark, which are in a process group of their own."""
     pid = host.state(NAME).pid
-    if pid is None:
-        return []
-    driver = psutil.Process(pid)
-    return [driver, *driver.children(recursive=True)]
+    return [] if pid is None else family(pid)
 
 
 def kinds(members: list[psutil.Process]) -> set[str]:
@@ -116,8 +113,8 @@ def stuck(stream: StreamUnderTest, host: StreamHost) -> list[psutil.Process]:
         90,
         f"the hanging batch\n{log_file(stream.settings.home, NAME)}",
     )
-    wait_until(lambda: kinds(family(host)) == {"driver", "java", "worker"}, 90, "all of the driver")
-    return family(host)
+    wait_until(lambda: kinds(driver_family(host)) == {"driver", "java", "worker"}, 90, "all of the driver")
+    return driver_family(host)
 
 
 def gone(members: list[psutil.Process], within: float) -> None:
@@ -136,7 +133,7 @@ def test_a_stop_is_answered_between_batches_then_by_force_and_leaves_nothing(
     wait_until(lambda: sum(stream.manifest().offsets.values()) == 15, 30, "all there is")
 
     # Between two micro-batches: it ends by itself.
-    members = family(host)
+    members = driver_family(host)
     order(stream, "stop")
     gone(members, 30)
     wait_until(lambda: host.state(NAME).state is ProcessState.EXITED, 10, "the host to notice")

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import psutil
 from pyspark.sql import SparkSession
 
 from millrace.local.class_archive import archive_file
+from tests.families import family, jvms
 
 
 def test_its_classes_come_from_the_archive_that_the_installation_made(spark: SparkSession) -> None:
     archive = archive_file()
     assert archive.exists(), "make install makes it"
     jvm = spark.sparkContext._gateway.proc
-    family = [psutil.Process(jvm.pid), *psutil.Process(jvm.pid).children(recursive=True)]
-    mapped = "".join(Path(f"/proc/{one.pid}/maps").read_text() for one in family if "java" in one.name())
+    mapped = "".join(Path(f"/proc/{one.pid}/maps").read_text() for one in jvms(family(jvm.pid)))
     assert str(archive) in mapped
