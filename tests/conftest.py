@@ -26,6 +26,9 @@ from tests.side_by_side import ByFileOrMachine
 
 _numbers = itertools.count(1)
 
+SLOW_MACHINE = 3
+"""How many times longer anything may take where two cores are worth less, or are shared with strangers."""
+
 # How long one example takes says more about the machine than about the code.
 hypothesis_settings.register_profile("millrace", deadline=None)
 hypothesis_settings.load_profile("millrace")
@@ -37,11 +40,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFileO
 
 
 def wait_until(condition: Callable[[], object], timeout: float, what: str, every: float = 0.05) -> None:
-    """Poll until the condition is true; fail naming what was waited for. `timeout` and `every` in seconds."""
-    deadline = time.monotonic() + timeout
+    """Poll until the condition is true; fail naming what was waited for. `timeout`: seconds that are ample on a
+    machine of ordinary speed; `every`: seconds between looks."""
+    patience = timeout * SLOW_MACHINE
+    deadline = time.monotonic() + patience
     while not condition():
         if time.monotonic() > deadline:
-            pytest.fail(f"waited {timeout:g} s in vain for {what}")
+            pytest.fail(f"waited {patience:g} s in vain for {what}")
         time.sleep(every)
 
 

@@ -69,6 +69,12 @@ class AirflowApi:
         """queued, running, success or failed."""
         return str((self._ask("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}") or {})["state"])
 
+    def task_states(self, dag_id: str) -> dict[str, str | None]:
+        """The newest hundred task instances of all runs of a DAG, by id: running, success, …; None before it is
+        scheduled. The answer changes with everything that happens in these runs."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/~/taskInstances?limit=100&order_by=-id"
+        return {one["id"]: one["state"] for one in (self._ask("GET", path) or {})["task_instances"]}
+
     def get(self, path: str) -> dict[str, Any]:
         """The answer to a GET of a path such as /api/v2/assets/events."""
         return self._ask("GET", path) or {}

@@ -44,7 +44,7 @@ def wait_for_dag(stack: Stack, dag: str, begun: datetime) -> dict[str, Any]:
     stack.wait_for(
         lambda: api.dag(dag) is not None or _cannot_be_read(stack, begun),
         "airflow-dag-processor",
-        90,
+        180,
         what=f"Airflow to read the DAG {dag}",
     )
     return api.dag(dag) or {}
@@ -70,7 +70,7 @@ def wait_for_driver(stack: Stack, stream: str, begun: datetime) -> DriverStatus:
 
     looked = 0.0
 
-    def progress() -> bool:
+    def counts_something() -> bool:
         nonlocal looked
         if time.monotonic() - looked > LOOK_AT_FEEDS:
             looked = time.monotonic()
@@ -82,14 +82,19 @@ def wait_for_driver(stack: Stack, stream: str, begun: datetime) -> DriverStatus:
             return status.state == "running"
         return status.facts > 0
 
+    def runs() -> bool:
+        status = _newest(stack, stream, begun)
+        return status is not None and status.state == "running"
+
     page = f"{stack.settings.airflow_url}/dags/stream__{stream}"
     try:
         stack.wait_for(
-            progress,
+            counts_something,
             "streamhost",
             180,
             watched=("streamhost", *AIRFLOW_PROGRAMS),
             what=f"Airflow to deploy {stream} (it is {page})",
+            progress=runs,
         )
     except TimedOut:
         status = _newest(stack, stream, begun)
@@ -163,8 +168,18 @@ def publish(stack: Stack, streams: Sequence[str], *, whole_run: bool) -> dict[st
             raise StackError(f"the first run of {COMPACTION} failed: see {page}")
         return state == "success"
 
-    stack.wait_for(done, "airflow-scheduler", 120, what=f"a run of {COMPACTION} to end (it is {page})")
-    return {stream: published_hours(stack, stream) for stream in streams}
+    def hours() -> dict[str, int]:
+        return {stream: published_hours(stack, stream) for stream in streams}
+
+    # A run waits for the one before it, so what happens in any of them counts.
+    stack.wait_for(
+        done,
+        "airflow-scheduler",
+        120,
+        what=f"anything to happen in the runs of {COMPACTION} (the last is {page})",
+        progress=lambda: (api.task_states(COMPACTION), hours()),
+    )
+    return hours()
 
 
 def published_hours(stack: Stack, stream: str, limit: int | None = None) -> int:

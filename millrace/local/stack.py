@@ -34,7 +34,6 @@ from millrace.store import S3Store, open_store
 
 ENDED_BADLY = frozenset({"FATAL", "EXITED"})
 
-
 SERVER_WITHIN = 300.0
 """Seconds for a server to answer: 2 to 9 on an idle machine and 18 for Airflow. With ten processes waiting for each
 core, the store took 105 and Airflow more than 180. One that ends is noticed at once."""
@@ -172,9 +171,12 @@ class Stack:
         *,
         what: str = "",
         watched: tuple[str, ...] = (),
+        progress: Callable[[], object] = lambda: None,
     ) -> None:
-        """Poll until true. Raises StackError when a watched program ends, TimedOut after `timeout` seconds."""
+        """Poll until true. Raises StackError when a watched program ends, TimedOut after `timeout` seconds in which
+        what `progress` returns (looked at only then) has not changed: a slow machine is no broken one."""
         deadline = time.monotonic() + timeout
+        seen = progress()
         while not condition():
             if self.cancelled.is_set():
                 raise Cancelled
@@ -182,6 +184,8 @@ class Stack:
                 state = self.supervisor.state(name)
                 if state.state in ENDED_BADLY:
                     raise StackError(f"{name} does not stay up{self.last_words(name)}")
+            if time.monotonic() > deadline and (now := progress()) != seen:
+                seen, deadline = now, time.monotonic() + timeout
             if time.monotonic() > deadline:
                 waited = what or f"{program} to answer"
                 raise TimedOut(f"waited {timeout:.0f} s in vain for {waited}{self.last_words(program)}")

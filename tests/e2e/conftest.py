@@ -115,7 +115,7 @@ class Platform:
         wait_until(runs, 180, f"a driver after epoch {since} to run", every=0.5)
         return found[-1]
 
-    def millrace(self, *arguments: str, timeout: float = 540) -> subprocess.CompletedProcess[str]:
+    def millrace(self, *arguments: str, timeout: float = 840) -> subprocess.CompletedProcess[str]:
         """Run the command as a person would; its output is in `stdout` (errors too)."""
         return run_millrace(self.environment, *arguments, timeout=timeout)
 
@@ -134,7 +134,7 @@ def problems(found: dict[str, Any]) -> list[str]:
 
 
 def run_millrace(
-    environment: dict[str, str], *arguments: str, timeout: float = 540
+    environment: dict[str, str], *arguments: str, timeout: float = 840
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "millrace", *arguments],

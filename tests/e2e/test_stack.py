@@ -79,7 +79,7 @@ def test_no_secret_is_in_an_argument_list_or_a_log(platform: Platform) -> None:
 
 def test_a_second_up_is_quick_and_harmless(platform: Platform) -> None:
     before = {state.name: state.pid for state in platform.supervisor.states()}
-    answer = platform.millrace("up", timeout=60)
+    answer = platform.millrace("up")
     assert answer.returncode == 0, answer.stdout
     assert "nothing to start" in answer.stdout
     assert {state.name: state.pid for state in platform.supervisor.states()} == before
