@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +33,11 @@ SLOW_MACHINE = 3
 # How long one example takes says more about the machine than about the code.
 hypothesis_settings.register_profile("millrace", deadline=None)
 hypothesis_settings.load_profile("millrace")
+
+
+# What a shell starts in the background ignores Ctrl-C, and so does all that is started from there.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)

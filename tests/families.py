@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import TypeVar
 
 import psutil
+
+Answer = TypeVar("Answer")
 
 
 def family(pid: int) -> list[psutil.Process]:
@@ -18,14 +21,30 @@ def family(pid: int) -> list[psutil.Process]:
         return []
 
 
-def jvms(members: Iterable[psutil.Process]) -> list[psutil.Process]:
-    """Those of them that run Java."""
+def ask(
+    members: Iterable[psutil.Process], question: Callable[[psutil.Process], Answer]
+) -> list[tuple[psutil.Process, Answer]]:
+    """Each of them with its answer, but for those that are gone."""
     found = []
     for member in members:
         with suppress(psutil.NoSuchProcess):
-            if "java" in member.name():
-                found.append(member)
+            found.append((member, question(member)))
     return found
+
+
+def command_lines(members: Iterable[psutil.Process]) -> list[str]:
+    return [" ".join(words) for _, words in ask(members, lambda member: member.cmdline())]
+
+
+def jvms(members: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """Those of them that run Java."""
+    return [member for member, name in ask(members, lambda member: member.name()) if "java" in name]
+
+
+def undead(members: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """Those of them that run: a zombie does not."""
+    states = ask(members, lambda member: member.status())
+    return [member for member, state in states if state != psutil.STATUS_ZOMBIE]
 
 
 def signal_all(processes: Iterable[psutil.Process], number: signal.Signals) -> None:

@@ -12,7 +12,7 @@ import psutil
 from tests.chaos.faults import Scene, fault, lasting
 from tests.chaos.lane import NotAsItShouldBe, kill_group
 from tests.chaos.proxy import Request, Trap, Where
-from tests.families import signal_all
+from tests.families import ask, signal_all
 
 ENDS_WITHIN = 150.0
 """A driver that hangs is ended by supervision, after some 40 s of silence; one that does not even do that, never."""
@@ -166,7 +166,8 @@ def jvm_out_of_memory(scene: Scene) -> float:
 @fault("Python worker killed", "SIGKILL to the Python worker that runs a driver's tasks", weight=3)
 def python_worker_killed(scene: Scene) -> float:
     # The JVM starts a daemon, which forks the workers and is itself one of its Python processes.
-    daemons = [one for one in scene.lane.jvm().children() if one.name().startswith("python")]
+    children = ask(scene.lane.jvm().children(), lambda child: child.name())
+    daemons = [child for child, name in children if name.startswith("python")]
     workers = [worker for daemon in daemons for worker in daemon.children()]
     scene.dice.choice(workers).kill()
     return time.monotonic()

@@ -19,6 +19,7 @@ from millrace.local.programs import NAMES
 from millrace.settings import PROJECT_ROOT
 from tests.conftest import wait_until
 from tests.e2e.conftest import Platform, problems, run_millrace
+from tests.families import ask, command_lines
 
 pytestmark = pytest.mark.stack
 
@@ -50,8 +51,10 @@ def test_everything_runs_within_its_memory_and_says_so(platform: Platform) -> No
 def test_nothing_listens_but_on_this_machine(platform: Platform) -> None:
     listening = {
         (process.pid, connection.laddr.ip)
-        for process in platform.supervisor.processes()
-        for connection in process.net_connections("inet")
+        for process, connections in ask(
+            platform.supervisor.processes(), lambda member: member.net_connections("inet")
+        )
+        for connection in connections
         if connection.status == psutil.CONN_LISTEN
     }
     assert len(listening) >= 4  # Kafka, the S3 server, Airflow, a driver: or this test looks at nothing
@@ -66,7 +69,7 @@ def _is_loopback(address: str) -> bool:
 
 def test_no_secret_is_in_an_argument_list_or_a_log(platform: Platform) -> None:
     secrets = {n: v for n, v in ensure_secrets(platform.home).items() if n != "AWS_ACCESS_KEY_ID"}
-    arguments = "\n".join(" ".join(process.cmdline()) for process in platform.supervisor.processes())
+    arguments = "\n".join(command_lines(platform.supervisor.processes()))
     logs = [p for p in platform.home.glob("**/*.log*") if p.is_file() and "kafka/data" not in str(p)]
     texts = {"argument lists": arguments, "what `up` printed": platform.up_output} | {
         str(path): path.read_text(encoding="utf-8", errors="replace") for path in logs

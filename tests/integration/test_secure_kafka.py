@@ -9,12 +9,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psutil
 import pytest
 import yaml
 from confluent_kafka import Consumer, TopicPartition
@@ -26,7 +24,7 @@ from millrace.kafka_topics import KafkaUnavailable, ensure_topics
 from millrace.settings import Settings
 from millrace.store import open_store
 from spark_apps.runtime.kafka_source import TopicOffsets
-from tests.families import family
+from tests.families import command_lines, family
 from tests.integration.certificates import make_certificates
 from tests.integration.secure_kafka import PASSWORD, SecureKafka, secure_kafka
 from tests.integration.streams import StreamUnderTest, compact, make_stream, published_rows
@@ -77,15 +75,6 @@ def metrics(guarded: SecureKafka, topic: str) -> dict[str, int]:
     return found
 
 
-def command_lines(pid: int) -> list[str]:
-    """Those of a process and everything below it."""
-    found = []
-    for process in family(pid):
-        with suppress(psutil.NoSuchProcess):
-            found.append(" ".join(process.cmdline()))
-    return found
-
-
 def with_secrets(stream: StreamUnderTest) -> list[str]:
     """Files of the home (logs, checkpoint, spec) and objects of the store in which a secret can be read."""
     store = open_store(stream.settings)
@@ -119,7 +108,7 @@ def test_a_stream_is_exact_over_tls_and_a_login_and_no_secret_is_anywhere(
     with stream.driver(**guarded.environment) as process:
         stream.wait_for_offset(LINES, process)
         compact(stream)
-        shown = command_lines(process.pid)
+        shown = command_lines(family(process.pid))
         status = stream.status()
         process.terminate()
         assert process.wait(120) == exit_codes.STOPPED

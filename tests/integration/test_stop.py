@@ -24,7 +24,7 @@ from millrace.control.streamhost import command, log_file, socket_file, write_co
 from millrace.settings import PROJECT_ROOT, Settings
 from millrace.store import open_store
 from tests.conftest import running, wait_until
-from tests.families import family, signal_all
+from tests.families import family, signal_all, undead
 from tests.integration.streams import StreamUnderTest, make_stream, poll
 from tests.integration.test_station_stream import T0, city
 
@@ -95,10 +95,8 @@ def driver_family(host: StreamHost) -> list[psutil.Process]:
 
 def kinds(members: list[psutil.Process]) -> set[str]:
     found = set()
-    for member in members:
+    for member in undead(members):
         with suppress(psutil.NoSuchProcess):
-            if member.status() == psutil.STATUS_ZOMBIE:
-                continue
             is_worker = "pyspark.daemon" in member.cmdline()
             found.add("java" if "java" in member.name() else "worker" if is_worker else "driver")
     return found
@@ -119,7 +117,7 @@ def stuck(stream: StreamUnderTest, host: StreamHost) -> list[psutil.Process]:
 
 def gone(members: list[psutil.Process], within: float) -> None:
     _, alive = psutil.wait_procs(members, timeout=within)
-    assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE], kinds(alive)
+    assert not undead(alive), kinds(alive)
 
 
 def test_a_stop_is_answered_between_batches_then_by_force_and_leaves_nothing(

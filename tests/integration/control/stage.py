@@ -27,6 +27,7 @@ from millrace.control.watch import ControlWatch
 from millrace.settings import Settings
 from millrace.store import S3Store
 from tests.conftest import wait_until
+from tests.families import family, undead
 
 SPEC = StreamSpec(
     name="bikes", app="fake_driver", source="kafka://t", dataset="d", stop_within=timedelta(seconds=2)
@@ -140,4 +141,4 @@ def is_driver(pid: int) -> bool:
 
 
 def is_alive(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return bool(undead(family(pid)[:1]))
