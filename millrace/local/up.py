@@ -154,13 +154,9 @@ def _mend(stack: Stack, steps: Steps, *, asked: bool) -> None:
     states = {state.name: state.state for state in supervisor.states()}
     stopped = [name for name in NAMES if states.get(name) != "RUNNING"]
     with steps.step("The stack is running") as note:
-        for title, program, start in (
-            ("kafka", "kafka", stack.start_kafka),
-            ("s3", "s3", stack.start_s3),
-        ):
-            if program in stopped:
-                note(f"starting {title}")
-                start()
+        # Each is waited for also where it runs: a server that has just been started again does not answer yet.
+        stack.start_kafka()
+        stack.start_s3()
         if set(AIRFLOW_PROGRAMS) & set(stopped):
             stack.migrate_airflow()
         stack.start_airflow()
