@@ -12,7 +12,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -24,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from millrace import strict_yaml
 from millrace.durations import Duration as Duration
 from millrace.durations import format_duration as format_duration
 from millrace.durations import parse_duration as parse_duration
@@ -311,40 +311,12 @@ def load_catalog(directory: Path) -> Catalog:
     return catalog
 
 
-class _NoKeyTwice(yaml.constructor.SafeConstructor):
-    """YAML's own way with a key that comes twice is that the last one stands, and the other is lost without a word."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            # A merge (`<<: *shared`) may come twice, and what it brings may be said again.
-            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
-                continue
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"{key.value} is there twice", problem_mark=key.start_mark)
-            seen.add(key.value)
-        made: dict[Any, Any] = super().construct_mapping(node, deep)
-        return made
-
-
-class _Loader(_NoKeyTwice, yaml.SafeLoader):
-    pass
-
-
-class _QuickLoader(_NoKeyTwice, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Three times as quick: every DAG file and every task reads the catalog. But it shows no line that is wrong."""
-
-
 def _content(path: Path) -> Any:
     try:
-        text = path.read_text(encoding="utf-8")
-        try:
-            return yaml.load(text, _QuickLoader)  # noqa: S506 - a safe one
-        except yaml.YAMLError:
-            return yaml.load(text, _Loader)  # noqa: S506
+        return strict_yaml.load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CatalogError(f"{path} is missing; the project's own catalog/ has an example") from None
-    except yaml.YAMLError as error:
+    except strict_yaml.YAMLError as error:
         raise CatalogError(f"{path} is not valid YAML: {error}") from None
     except (OSError, ValueError) as error:  # not UTF-8, a date of a thirteenth month
         raise CatalogError(f"{path} cannot be read: {error}") from None
