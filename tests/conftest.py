@@ -34,7 +34,6 @@ SLOW_MACHINE = 3
 hypothesis_settings.register_profile("millrace", deadline=None)
 hypothesis_settings.load_profile("millrace")
 
-
 # What a shell starts in the background ignores Ctrl-C, and so does all that is started from there.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -33,17 +33,17 @@ def ask(
 
 
 def command_lines(members: Iterable[psutil.Process]) -> list[str]:
-    return [" ".join(words) for _, words in ask(members, lambda member: member.cmdline())]
+    return [" ".join(words) for _, words in ask(members, psutil.Process.cmdline)]
 
 
 def jvms(members: Iterable[psutil.Process]) -> list[psutil.Process]:
     """Those of them that run Java."""
-    return [member for member, name in ask(members, lambda member: member.name()) if "java" in name]
+    return [member for member, name in ask(members, psutil.Process.name) if "java" in name]
 
 
 def undead(members: Iterable[psutil.Process]) -> list[psutil.Process]:
     """Those of them that run: a zombie does not."""
-    states = ask(members, lambda member: member.status())
+    states = ask(members, psutil.Process.status)
     return [member for member, state in states if state != psutil.STATUS_ZOMBIE]
 
 

@@ -166,7 +166,7 @@ def jvm_out_of_memory(scene: Scene) -> float:
 @fault("Python worker killed", "SIGKILL to the Python worker that runs a driver's tasks", weight=3)
 def python_worker_killed(scene: Scene) -> float:
     # The JVM starts a daemon, which forks the workers and is itself one of its Python processes.
-    children = ask(scene.lane.jvm().children(), lambda child: child.name())
+    children = ask(scene.lane.jvm().children(), psutil.Process.name)
     daemons = [child for child, name in children if name.startswith("python")]
     workers = [worker for daemon in daemons for worker in daemon.children()]
     scene.dice.choice(workers).kill()
